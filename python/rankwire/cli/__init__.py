@@ -1,0 +1,73 @@
+"""The ``rankwire`` command.
+
+Promises: exit code 0 is success, 1 is failure, 2 is wrong usage or wrong settings. ``--help`` of
+every command ends with an example that can be pasted. Commands are imported when they are called,
+so ``rankwire --help`` and ``rankwire serve`` never load the client libraries of the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from rankwire import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMANDS: Mapping[str, str] = {
+    "serve": "Run the server.",
+    "demo": "Watch a real server rank a history of goals.",
+    "replay": "Stream a CSV or NDJSON file of scores into a server.",
+    "top": "Print the top of a board, or watch it move.",
+    "doctor": "Check settings, storage, ports and limits before a start.",
+}
+"""Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""
+
+
+class LazyGroup(click.Group):
+    """Lists the commands of :data:`COMMANDS` and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, which is that of a first visit."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"rankwire.cli.{cmd_name}")
+        return cast("click.Command", module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"rankwire {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Begin with 'rankwire demo'. Each command explains itself: 'rankwire serve --help'.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def main() -> None:
+    """Rankwire: ranked boards that answer at once and push every change to who watches."""

@@ -1,0 +1,146 @@
+"""``rankwire top``: the first entries of a board, once or as they move."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.live import Live
+
+from rankwire.cli._api import Api, LostError, ProblemError, UnreachableError
+from rankwire.cli._options import examples, http_url, live_url
+from rankwire.cli._output import Failure, console, ranked_table, ranked_text
+from rankwire.cli._ranking import Line, View, lines
+from rankwire.cli._watch import Watcher, WatchError
+
+if TYPE_CHECKING:
+    from rankwire.cli._watch import Audience
+
+
+@click.command(
+    "top",
+    short_help="Print the top of a board, or watch it move.",
+    epilog=examples(
+        "rankwire top goals --limit 20",
+        "rankwire top goals --watch",
+        "rankwire top goals --watch --for 60 --json > changes.ndjson",
+    ),
+)
+@click.argument("board")
+@click.option("--watch", is_flag=True, help="Stay and show every change.")
+@http_url
+@live_url
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Entries to show."
+)
+@click.option("--offset", type=click.IntRange(0), default=0, help="Entries to leave out first.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: one object, or one a change.")
+@click.option(
+    "--for", "seconds", type=click.FloatRange(0, min_open=True), help="With --watch: seconds."
+)
+def command(  # noqa: PLR0913 - one parameter an option
+    *,
+    board: str,
+    watch: bool,
+    url: str,
+    live_url: str,
+    limit: int,
+    offset: int,
+    as_json: bool,
+    seconds: float | None,
+) -> None:
+    """Print the first entries of BOARD, or watch them move with --watch.
+
+    ▲ and ▼ show how many ranks a member went since the previous state. In a terminal the table
+    moves in place; elsewhere every change is one line. Ctrl-C ends the watch.
+    """
+    if watch and offset:
+        raise click.UsageError("a watched board starts at its first entry; leave out --offset")
+    if seconds and not watch:
+        raise click.UsageError("--for bounds a watch; add --watch")
+    if not watch:
+        asyncio.run(_print_once(url, board, limit, offset, as_json=as_json))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_watch(live_url, board, limit, seconds, as_json=as_json))
+
+
+async def _print_once(url: str, board: str, limit: int, offset: int, *, as_json: bool) -> None:
+    async with Api(url) as api:
+        try:
+            page = await api.top(board, limit, offset)
+        except (ProblemError, UnreachableError, LostError) as error:
+            raise Failure(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode(page).decode())
+        return
+    shown = [Line(entry.rank, entry.member, entry.score) for entry in page.entries]
+    caption = f"{page.total:,} members, version {page.version}"
+    console().print(ranked_table(shown, board, caption))
+
+
+async def _watch(url: str, board: str, size: int, seconds: float | None, *, as_json: bool) -> None:
+    screen = console()
+    with contextlib.ExitStack() as stack:
+        audience: Audience
+        if as_json:
+            audience = JsonLines()
+        elif screen.is_terminal:
+            live = stack.enter_context(Live(console=screen, auto_refresh=False))
+            audience = MovingTable(live)
+        else:
+            audience = TextLines()
+        try:
+            async with asyncio.timeout(seconds):
+                await Watcher(url, board, size, audience).run()
+        except WatchError as error:
+            raise Failure(str(error)) from error
+        except TimeoutError:
+            return
+
+
+def caption(view: View) -> str:
+    """Return the line under a watched table."""
+    return f"{view.total:,} members, version {view.version}"
+
+
+class MovingTable:
+    """Draws every view over the one before."""
+
+    def __init__(self, live: Live) -> None:
+        """Draw on ``live``."""
+        self._live = live
+
+    def on_view(self, view: View, previous: View | None) -> None:
+        """Draw a view with its movements."""
+        table = ranked_table(lines(view, previous), view.board, caption(view))
+        self._live.update(table, refresh=True)
+
+    def on_status(self, words: str) -> None:
+        """Print a sentence above the table."""
+        self._live.console.print(words)
+
+
+class TextLines:
+    """Prints one line for every change."""
+
+    def on_view(self, view: View, previous: View | None) -> None:
+        """Print a view, unless a reconnect only repeated it."""
+        if view != previous:
+            click.echo(f"{view.board} ({caption(view)}): {ranked_text(lines(view, previous))}")
+
+    def on_status(self, words: str) -> None:
+        """Print a sentence on standard error."""
+        click.echo(words, err=True)
+
+
+class JsonLines(TextLines):
+    """Prints one JSON object for every change, as the server published it."""
+
+    def on_view(self, view: View, previous: View | None) -> None:
+        """Print a view, unless a reconnect only repeated it."""
+        if view != previous:
+            click.echo(msgspec.json.encode(view).decode())

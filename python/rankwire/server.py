@@ -1,0 +1,140 @@
+"""The server: puts the parts together, in order, and takes them apart again.
+
+Starting: listen (alive, not ready) → open and recover the storage → start the committer → open the
+live door → ready. Stopping, on SIGTERM or SIGINT: close the live door → stop taking requests and
+answer those at hand → commit what is queued → last checkpoint → close the storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from granian.constants import Interfaces
+from granian.server.embed import Server as Granian
+
+from rankwire import _core, log
+from rankwire.api.app import build
+from rankwire.api.door import Door
+from rankwire.storage.sqlite import SqliteStorage
+from rankwire.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rankwire.settings import Settings
+
+# How long clients of either door are given to finish when the server stops.
+_GRACE_SECONDS: Final = 5.0
+# Connections that wait to be accepted, and requests that are worked on at once. Beyond that the
+# kernel makes clients wait.
+_BACKLOG: Final = 1024
+_CONCURRENT_REQUESTS: Final = 4096
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises StorageError or CorruptError when the storage cannot be used, OSError when an address
+    cannot be had.
+    """
+    log.configure(settings.log.level, settings.log.format)
+    if not asyncio.run(_serve(settings)):
+        sys.exit(1)
+
+
+async def _serve(settings: Settings) -> bool:
+    """Serve, and tell whether it ended as it should."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        writer = await _open(settings, stack)
+        ends = [asyncio.create_task(event.wait()) for event in (stop, writer.failed)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        _log.info("stopping")
+    _log.info("stopped")
+    return not writer.failed.is_set()
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Writer:
+    """Start every part, leaving its end on the stack."""
+    started = time.monotonic()
+    door = Door()
+    port, leave = await _listen(settings, door)
+    stack.push_async_callback(leave)
+    kept, limits, live = settings.storage, settings.limits, settings.live
+    storage = await asyncio.to_thread(SqliteStorage, kept.path, kept.busy_seconds)
+    stack.callback(storage.close)
+    engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
+    writer = Writer(
+        engine,
+        storage,
+        checkpoint_members=kept.checkpoint_members,
+        checkpoint_seconds=kept.checkpoint_seconds,
+    )
+    writer.start()
+    stack.push_async_callback(writer.stop)
+    hub = _core.Hub.start(engine, live.host, live.port, live.tick_ms, live.max_connections)
+    stack.push_async_callback(asyncio.to_thread, hub.shutdown, _GRACE_SECONDS)
+    door.open(build(writer, hub, settings.http.max_body_bytes))
+    # First of all ends, so that what was accepted is answered while everything still works.
+    stack.push_async_callback(leave)
+    stats = engine.stats()
+    _log.info("recovered", boards=stats["boards"], members=stats["members"])
+    _announce(settings, port, hub.port, time.monotonic() - started)
+    return writer
+
+
+async def _listen(settings: Settings, door: Door) -> tuple[int, Callable[[], Awaitable[None]]]:
+    """Accept connections. Returns the port, and what ends it after answering requests at hand."""
+    host = settings.http.host
+    port = settings.http.port or _free_port(host)
+    granian = Granian(
+        door,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=_CONCURRENT_REQUESTS,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(granian.serve())
+    # One turn of the loop binds the address or fails to.
+    await asyncio.sleep(0)
+    if serving.done():
+        serving.result()
+
+    async def leave() -> None:
+        granian.stop()
+        await asyncio.wait([serving], timeout=_GRACE_SECONDS)
+
+    return port, leave
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _announce(settings: Settings, port: int, live_port: int, seconds: float) -> None:
+    """Say where everything is, once everything is there."""
+    http = f"http://{settings.http.host}:{port}"
+    live = f"ws://{settings.live.host}:{live_port}/connection/websocket"
+    print(f"rankwire {_core.__version__} is ready after {seconds:.1f} s", flush=True)  # noqa: T201
+    print(f"  HTTP     {http}    (try {http}/openapi.json)", flush=True)  # noqa: T201
+    print(f"  live     {live}", flush=True)  # noqa: T201
+    print(f"  storage  {settings.storage.path.resolve()}", flush=True)  # noqa: T201

@@ -1,0 +1,381 @@
+"""Settings of a server: one frozen tree, the same for the file, the environment and the flags.
+
+Promises:
+
+* Every setting is declared once, in the Structs below, with its default, its range and its
+  description. Flags, help, error messages and ``docs/settings.md`` are generated from there.
+* Later sources win: defaults, then the TOML file, then ``RANKWIRE_*`` variables, then flags.
+* :func:`load` reports every wrong setting at once. Each problem says where the value stands,
+  what was found and what is allowed. A misspelt name is an error, never silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+DEFAULT_FILE = Path("rankwire.toml")
+"""Read from the working directory when no file is named, if it exists."""
+
+ENVIRONMENT_PREFIX = "RANKWIRE_"
+
+
+class Http(msgspec.Struct, frozen=True):
+    """The HTTP API."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address the HTTP API listens on.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int,
+        Meta(ge=0, le=65_535, description="Port of the HTTP API; 0 takes any free port."),
+    ] = 7700
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=1024**3,
+            description="Largest request body; a larger one is answered 413 and not read.",
+        ),
+    ] = 8 * 1024**2
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The WebSocket listener that pushes changes to watchers."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address the live listener binds.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int,
+        Meta(ge=0, le=65_535, description="Port of the live listener; 0 takes any free port."),
+    ] = 7701
+    tick_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=10_000,
+            description="Milliseconds between two updates of a view; changes within merge.",
+        ),
+    ] = 100
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Most watchers at once; more are turned away."),
+    ] = 10_000
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """Where boards are kept."""
+
+    path: Annotated[
+        Path,
+        Meta(
+            description="Directory of the databases, created if missing; "
+            "relative to the working directory.",
+        ),
+    ] = Path("rankwire-data")
+    busy_seconds: Annotated[
+        float,
+        Meta(ge=0, le=60, description="How long a commit waits for a locked database."),
+    ] = 2.0
+    checkpoint_members: Annotated[
+        int,
+        Meta(ge=1, le=10_000_000, description="Changed members after which a checkpoint starts."),
+    ] = 50_000
+    checkpoint_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="Longest time between a change and its checkpoint."),
+    ] = 30.0
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one server takes on before it says no."""
+
+    pending_submits: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Most submits waiting for a commit; more are answered 503.",
+        ),
+    ] = 65_536
+    boards: Annotated[int, Meta(ge=1, le=1_000_000, description="Most boards.")] = 100_000
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What the server says about itself on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least severe message that is logged."),
+    ] = "info"
+    format: Annotated[
+        Literal["text", "json"],
+        Meta(description="Lines for people, or one JSON object a line."),
+    ] = "text"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The whole tree; ``Settings()`` holds every default."""
+
+    http: Http = Http()
+    live: Live = Live()
+    storage: Storage = Storage()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; :attr:`problems` holds one sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the problems, in the order in which they were found."""
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One row of the table of settings."""
+
+    section: str
+    key: str
+    hint: Any
+    """``Annotated[type, Meta]``, as declared."""
+    default: object
+
+    @property
+    def kind(self) -> object:
+        """Type of the value, without its constraints."""
+        return get_args(self.hint)[0]
+
+    @property
+    def meta(self) -> Meta:
+        """Constraints and description."""
+        return cast("Meta", get_args(self.hint)[1])
+
+    @property
+    def name(self) -> str:
+        """Name in messages and documents: ``http.port``."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def parameter(self) -> str:
+        """Key in the ``flags`` of :func:`load`: ``http_port``."""
+        return f"{self.section}_{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """Environment variable: ``RANKWIRE_HTTP_PORT``."""
+        return ENVIRONMENT_PREFIX + self.parameter.upper()
+
+    @property
+    def flag(self) -> str:
+        """Flag of the command line: ``--http-port``."""
+        return "--" + self.parameter.replace("_", "-")
+
+    @property
+    def description(self) -> str:
+        """What the setting does, one sentence."""
+        return self.meta.description or ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The allowed words, if the setting is a choice."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind is int:
+            return f"an integer from {self.meta.ge} to {self.meta.le}"
+        if self.kind is float:
+            return f"a number from {self.meta.ge} to {self.meta.le}"
+        return "a path" if self.kind is Path else "a text that is not empty"
+
+    def convert(self, value: object, *, strict: bool) -> object:
+        """Check a value; text from outside TOML (``strict=False``) may spell a number."""
+        return msgspec.convert(value, self.hint, strict=strict, dec_hook=_path)
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, (str, Path)) and value != "":
+        return Path(value)
+    raise ValueError("expected a path")
+
+
+def _table() -> tuple[Field, ...]:
+    return tuple(
+        Field(section.name, info.name, info.type, info.default)
+        for section in msgspec.structs.fields(Settings)
+        for info in msgspec.structs.fields(section.type)
+    )
+
+
+FIELDS: tuple[Field, ...] = _table()
+"""Every setting, in the order of the documentation."""
+
+_BY_NAME = {field.name: field for field in FIELDS}
+_BY_VARIABLE = {field.variable: field for field in FIELDS}
+_BY_PARAMETER = {field.parameter: field for field in FIELDS}
+_SECTIONS = msgspec.structs.fields(Settings)
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """A value for a setting and the place it came from."""
+
+    field: Field
+    value: object
+    place: str
+    typed: bool
+
+
+def load(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+) -> Settings:
+    """Merge the file, the environment over it and the flags over both.
+
+    Without ``config_file``, ``rankwire.toml`` of the working directory is read if it exists.
+    ``flags`` is keyed by :attr:`Field.parameter`; None means that the flag was not given.
+
+    Raises:
+        SettingsError: with every problem of every source.
+
+    """
+    problems: list[str] = []
+    file = locate_file(config_file)
+    found = [
+        *(_from_file(file, problems) if file else ()),
+        *_from_environment(environ, problems),
+        *_from_flags(flags, problems),
+    ]
+    chosen: dict[str, _Found] = {}
+    values: dict[str, object] = {field.name: field.default for field in FIELDS}
+    for item in found:
+        try:
+            values[item.field.name] = item.field.convert(item.value, strict=item.typed)
+            chosen[item.field.name] = item
+        except msgspec.ValidationError:
+            problems.append(
+                f"{item.place}: found {reprlib.repr(item.value)}, allowed is {item.field.allowed}"
+            )
+    problems.extend(_clashes(values, chosen))
+    if problems:
+        raise SettingsError(problems)
+    return _build(values)
+
+
+def locate_file(config_file: Path | None) -> Path | None:
+    """Return the file that :func:`load` reads, or None when there is none."""
+    if config_file is not None:
+        return config_file
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def reference_table() -> str:
+    """Render the table of settings as Markdown, for ``docs/settings.md``."""
+    lines = ["| Setting | Default | Allowed | What it does |", "|---|---|---|---|"]
+    lines += [
+        f"| `{field.name}` | `{field.default}` | {field.allowed} | {field.description} |"
+        for field in FIELDS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _build(values: Mapping[str, object]) -> Settings:
+    sections = {}
+    for section in _SECTIONS:
+        keys = [field.key for field in FIELDS if field.section == section.name]
+        sections[section.name] = section.type(**{k: values[f"{section.name}.{k}"] for k in keys})
+    return Settings(**sections)
+
+
+def _from_file(file: Path, problems: list[str]) -> Iterator[_Found]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"{file}: cannot be read: {error.strerror}")
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{file}: is not TOML: {error}")
+        return
+    known = [section.name for section in _SECTIONS]
+    for section, table in document.items():
+        if section not in known and isinstance(table, dict):
+            problems.append(f"{file}: unknown section [{section}]{_suggest(section, known)}")
+        elif section not in known:
+            same_key = [field.name for field in FIELDS if field.key == section]
+            hint = f"; did you mean {' or '.join(same_key)}?" if same_key else ""
+            problems.append(f"{file}: unknown setting {section} outside of any section{hint}")
+        elif not isinstance(table, dict):
+            problems.append(
+                f"{file}: {section}: found {reprlib.repr(table)}, allowed is a section: [{section}]"
+            )
+        else:
+            yield from _from_section(file, section, table, problems)
+
+
+def _from_section(
+    file: Path, section: str, table: Mapping[str, object], problems: list[str]
+) -> Iterator[_Found]:
+    for key, value in table.items():
+        name = f"{section}.{key}"
+        field = _BY_NAME.get(name)
+        if field is None:
+            problems.append(f"{file}: unknown setting {name}{_suggest(name, _BY_NAME)}")
+        else:
+            yield _Found(field, value, place=f"{file}: {name}", typed=True)
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[_Found]:
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        field = _BY_VARIABLE.get(variable)
+        if field is None:
+            hint = _suggest(variable, _BY_VARIABLE)
+            problems.append(f"environment: unknown variable {variable}{hint}")
+        else:
+            place = f"environment: {variable} ({field.name})"
+            yield _Found(field, environ[variable], place=place, typed=False)
+
+
+def _from_flags(flags: Mapping[str, object], problems: list[str]) -> Iterator[_Found]:
+    for parameter, value in flags.items():
+        if value is None:
+            continue
+        field = _BY_PARAMETER.get(parameter)
+        if field is None:
+            hint = _suggest(parameter, _BY_PARAMETER)
+            problems.append(f"flags: unknown setting {parameter}{hint}")
+        else:
+            yield _Found(field, value, place=f"{field.flag} ({field.name})", typed=False)
+
+
+def _clashes(values: Mapping[str, object], chosen: Mapping[str, _Found]) -> Iterator[str]:
+    """Name settings that are right alone and wrong together."""
+    port = values["live.port"]
+    same_host = values["http.host"] == values["live.host"]
+    if port == 0 or port != values["http.port"] or not same_host:
+        return
+    place = next(
+        (chosen[name].place for name in ("live.port", "http.port") if name in chosen), "live.port"
+    )
+    yield f"{place}: found {port} for both http.port and live.port, allowed is a port for each"
+
+
+def _suggest(wrong: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known are: {', '.join(known)}"

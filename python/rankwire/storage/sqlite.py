@@ -1,0 +1,178 @@
+"""The embedded storage: two SQLite databases in one directory.
+
+`journal.sqlite` gets one row per commit and is what an acknowledgement waits for.
+`boards.sqlite` gets the checkpoints. They are two files because SQLite has one writer at a time per
+file: a checkpoint of a million members must not hold up a submit.
+
+Both run in WAL mode with synchronous=FULL, so a commit survives the loss of power. The journal's
+`seq` counts on from where it stood when this process started, so the engine's batch `number` has
+exactly one place in it, and writing a batch twice is impossible.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rankwire import _core
+from rankwire.storage import StorageError
+from rankwire.storage.migrate import migrate, migrations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOURNAL_FILE: Final = "journal.sqlite"
+BOARDS_FILE: Final = "boards.sqlite"
+LOCK_FILE: Final = "lock"
+
+# Rows that cross into or out of SQLite at a time: some megabytes of memory.
+_ROWS: Final = 20_000
+
+_APPEND = "INSERT INTO journal (seq, origin, number, committed_ms, batch) VALUES (?, ?, ?, ?, ?)"
+_PROBE = "INSERT INTO probe VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET probed_ms = excluded.probed_ms"
+_STORE_BOARD = """
+INSERT INTO boards (id, name, score, "order", policy, ties, seed, version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version
+"""
+# One statement for thousands of rows: SQLite unpacks the JSON itself, and other threads run
+# Python meanwhile.
+_STORE_MEMBERS = """
+INSERT INTO members (board, member, score, code, stamp, generation)
+SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+FROM json_each(?2) WHERE true
+ON CONFLICT (board, member) DO UPDATE SET
+    score = excluded.score, code = excluded.code, stamp = excluded.stamp,
+    generation = excluded.generation
+"""
+_STORE_VECTOR = """
+INSERT INTO vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET number = excluded.number
+"""
+
+
+class SqliteStorage:
+    """A `Storage` in a directory that it creates and locks for itself."""
+
+    def __init__(self, directory: Path, busy_seconds: float) -> None:
+        """Open the directory, create or migrate its databases. Raises StorageError."""
+        self._origin = secrets.randbits(63) or 1
+        self._lock: int | None = None
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory / LOCK_FILE)
+            self._journal = self._open(directory / JOURNAL_FILE, busy_seconds)
+            self._boards = self._open(directory / BOARDS_FILE, busy_seconds)
+            migrate(self._journal, migrations("journal"))
+            migrate(self._boards, migrations("boards"))
+            (last,) = self._journal.execute("SELECT max(seq) FROM journal").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise StorageError(f"cannot open the storage in {directory}: {error}") from error
+        except StorageError:
+            self.close()
+            raise
+        self._base: int = last or 0
+
+    def recover(self, pending_ops: int, boards: int) -> _core.Engine:
+        """See `Storage.recover`."""
+        with _errors("cannot read the storage"):
+            recovery = _core.Recovery(self._boards.execute("SELECT * FROM vector").fetchall())
+            for board in self._boards.execute("SELECT * FROM boards").fetchall():
+                self._recover_board(recovery, board)
+            (seq,) = self._boards.execute("SELECT journal_seq FROM progress").fetchone()
+            tail = "SELECT origin, number, batch FROM journal WHERE seq > ? ORDER BY seq"
+            for origin, number, batch in self._journal.execute(tail, (seq,)):
+                recovery.replay(origin, number, batch)
+        return recovery.finish(self._origin, pending_ops, boards)
+
+    def append(self, number: int, batch: bytes) -> None:
+        """See `Storage.append`."""
+        row = (self._base + number, self._origin, number, time.time_ns() // 1_000_000, batch)
+        with _errors("cannot write to the journal"):
+            self._journal.execute(_APPEND, row)
+
+    def holds(self, number: int) -> bool:
+        """See `Storage.holds`."""
+        seq = (self._base + number,)
+        with _errors("cannot write to the journal"):
+            self._journal.execute(_PROBE, (time.time_ns() // 1_000_000,))
+            found = self._journal.execute("SELECT 1 FROM journal WHERE seq = ?", seq).fetchone()
+        return found is not None
+
+    def store(self, checkpoint: _core.Checkpoint) -> None:
+        """See `Storage.store`."""
+        database = self._boards
+        with _errors("cannot store a checkpoint"):
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(checkpoint)
+                database.execute("COMMIT")
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        while self._connections:
+            self._connections.pop().close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _open(self, file: Path, busy_seconds: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            file, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        self._connections.append(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _recover_board(self, recovery: _core.Recovery, board: tuple[int, ...]) -> None:
+        recovery.board(*board)  # type: ignore[arg-type]  # the columns are the parameters
+        query = "SELECT member, code, stamp, generation FROM members WHERE board = ?"
+        rows = self._boards.execute(query, board[:1])
+        while chunk := rows.fetchmany(_ROWS):
+            recovery.members(chunk)
+
+    def _write(self, checkpoint: _core.Checkpoint) -> None:
+        database = self._boards
+        for board in checkpoint.dropped:
+            database.execute("DELETE FROM members WHERE board = ?", (board,))
+            database.execute("DELETE FROM boards WHERE id = ?", (board,))
+        for index, (*columns, members) in enumerate(checkpoint.boards):
+            database.execute(_STORE_BOARD, columns)
+            for start in range(0, members, _ROWS):
+                rows = checkpoint.rows(index, start, _ROWS).decode()
+                database.execute(_STORE_MEMBERS, (columns[0], rows))
+        vector = checkpoint.vector
+        database.executemany(_STORE_VECTOR, vector)
+        seq = self._base + dict(vector).get(self._origin, 0)
+        database.execute("UPDATE progress SET journal_seq = ?", (seq,))
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageError(f"{what}: {error}") from error
+
+
+def _lock(file: Path) -> int:
+    """Lock the directory for this process. The lock goes away with the process, however it ends."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StorageError(f"another Rankwire uses the storage in {file.parent}") from error
+    return descriptor

@@ -1,0 +1,196 @@
+"""The committer: turns queued writes into durable, visible, answered ones.
+
+One thread takes whatever has been queued, stores it as one batch, publishes it and answers
+everyone in it; while it stores, the next batch gathers. No timer is involved: at little load a
+batch holds one write, at much load it holds many. A second thread takes checkpoints.
+
+When the storage fails, everyone who waits is refused at once, and so is everyone who comes, until
+the storage can be written to again. Only then is the failed batch's fate known: if it turns out to
+be stored it counts, otherwise it never happened. Reads go on all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from rankwire import _core
+from rankwire.storage import StorageError
+
+if TYPE_CHECKING:
+    from rankwire.storage import Storage
+
+# How long the committer sleeps when nothing is queued: only a bound, it is woken for work.
+_PATIENCE_SECONDS: Final = 60.0
+# Between two attempts to write to a storage that failed.
+_RETRY_SECONDS: Final = 0.25
+# Between two looks at whether a checkpoint is due.
+_CHECKPOINT_POLL_SECONDS: Final = 0.2
+
+_log = structlog.get_logger(__name__)
+
+Value = bytes | tuple[bool, bytes]
+_Replies = list[tuple[int, Value | _core.RankwireError]]
+
+
+class Writer:
+    """Owns the engine's write side. Made on the event loop that the writes come from."""
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        storage: Storage,
+        *,
+        checkpoint_members: int,
+        checkpoint_seconds: float,
+    ) -> None:
+        """Take charge; `start` begins the work."""
+        self.engine = engine
+        self._storage = storage
+        self._checkpoint_members = checkpoint_members
+        self._checkpoint_seconds = checkpoint_seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[int, asyncio.Future[Value]] = {}
+        self._wake_scheduled = False
+        self._trouble: str | None = None
+        self._stopping = threading.Event()
+        self._committer = threading.Thread(target=self._commit_forever, name="committer")
+        self._checkpointer = threading.Thread(target=self._checkpoint_forever, name="checkpointer")
+        self.failed = asyncio.Event()
+        """Set when the committer broke down: the server has to end."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be committed now; None when all is well."""
+        return self._trouble
+
+    def start(self) -> None:
+        """Begin to commit and to take checkpoints."""
+        self._committer.start()
+        self._checkpointer.start()
+
+    def reply(self, ticket: int) -> asyncio.Future[Value]:
+        """Give the future answer to a ticket, right after the engine handed it out.
+
+        The committer is woken at the end of the loop's turn, so that writes which arrive together
+        are committed together.
+        """
+        future = self._loop.create_future()
+        self._waiting[ticket] = future
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon(self._wake)
+        return future
+
+    async def stop(self) -> None:
+        """Commit what is queued, take a last checkpoint, end both threads. Keeps the storage open.
+
+        Writes that the storage does not take are refused.
+        """
+        self.engine.close()
+        self._stopping.set()
+        for thread in (self._committer, self._checkpointer):
+            await asyncio.to_thread(thread.join)
+        # Answers that the committer has sent on their way are ahead of this in the loop's queue.
+        await asyncio.sleep(0)
+        self._refuse_rest()
+
+    def _wake(self) -> None:
+        self._wake_scheduled = False
+        self.engine.wake()
+
+    # The committer thread.
+
+    def _commit_forever(self) -> None:
+        try:
+            while (sealed := self.engine.seal(_PATIENCE_SECONDS)) is not None:
+                self._commit(sealed)
+        except BaseException:
+            _log.critical("committer failed", exc_info=True)
+            self._trouble = "the committer failed"
+            self.engine.close()
+            self._loop.call_soon_threadsafe(self._break_down)
+
+    def _commit(self, sealed: _core.Sealed) -> None:
+        batch = sealed.bytes
+        try:
+            if batch:
+                self._storage.append(sealed.number, batch)
+        except StorageError as error:
+            self._endure(sealed, error)
+        else:
+            self._answer(sealed.commit())
+
+    def _endure(self, sealed: _core.Sealed, error: StorageError) -> None:
+        """Refuse writes until the storage can say what became of the batch."""
+        self._trouble = str(error)
+        _log.error("storage failed", reason=self._trouble, batch=sealed.number)
+        self._answer(sealed.refuse())
+        self._answer(self.engine.stall())
+        while True:
+            try:
+                held = self._storage.holds(sealed.number)
+                break
+            except StorageError as again:
+                self._trouble = str(again)
+            if self._stopping.wait(_RETRY_SECONDS):
+                sealed.abort()
+                return
+        if held:
+            sealed.commit()
+        else:
+            sealed.abort()
+        self._trouble = None
+        self.engine.resume()
+        _log.warning("storage recovered", batch=sealed.number, batch_was_stored=held)
+
+    def _answer(self, replies: _Replies) -> None:
+        if replies:
+            self._loop.call_soon_threadsafe(self._deliver, replies)
+
+    # The checkpoint thread.
+
+    def _checkpoint_forever(self) -> None:
+        due = time.monotonic() + self._checkpoint_seconds
+        while not self._stopping.wait(_CHECKPOINT_POLL_SECONDS):
+            full = self.engine.stats()["dirty_members"] >= self._checkpoint_members
+            if full or time.monotonic() >= due:
+                self._checkpoint()
+                due = time.monotonic() + self._checkpoint_seconds
+        self._committer.join()
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        checkpoint = self.engine.checkpoint()
+        if checkpoint is None:
+            return
+        try:
+            self._storage.store(checkpoint)
+        except StorageError as error:
+            checkpoint.give_back()
+            _log.error("checkpoint failed", reason=str(error))
+
+    # Back on the loop.
+
+    def _deliver(self, replies: _Replies) -> None:
+        waiting = self._waiting
+        for ticket, value in replies:
+            future = waiting.pop(ticket, None)
+            if future is None or future.done():
+                continue
+            if isinstance(value, _core.RankwireError):
+                future.set_exception(value)
+            else:
+                future.set_result(value)
+
+    def _break_down(self) -> None:
+        self._refuse_rest()
+        self.failed.set()
+
+    def _refuse_rest(self) -> None:
+        refusal = ("the server is shutting down", None, None)
+        self._deliver([(t, _core.UnavailableError(*refusal)) for t in list(self._waiting)])

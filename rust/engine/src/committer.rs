@@ -1,0 +1,315 @@
+//! The writing side: from queued commands to a sealed batch, and from there to published boards.
+//!
+//! [`Writer`] is the state that only committed batches may change. A [`Seal`] works on drafts
+//! beside it, so giving up a batch is dropping the drafts. One batch is under way at a time: its
+//! records must be durable before the next batch may build on them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::take;
+use std::sync::Arc;
+
+use rankwire_ranklist::{Key, List};
+
+use crate::clock::{self, Clock};
+use crate::config::{BoardConfig, check_board_name, check_member};
+use crate::draft::{Draft, Ledger};
+use crate::engine::Limits;
+use crate::policy::{self, Admission};
+use crate::queue::{Command, Submit, Ticket};
+use crate::record::{BatchWriter, BoardId, Record};
+use crate::reply::{BatchReceipt, Outcome, Receipt, Reply};
+use crate::{Board, Error, Stamp};
+
+/// What only committed batches change, but for the clock, which never goes back.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) origin: u64,
+    /// Number of the next batch.
+    pub(crate) next: u64,
+    pub(crate) clock: Clock,
+    pub(crate) ledgers: HashMap<BoardId, Ledger>,
+    /// Boards that are newer than the last checkpoint.
+    pub(crate) changed: HashMap<BoardId, Arc<Board>>,
+    /// Boards dropped since the last checkpoint.
+    pub(crate) dropped: HashSet<BoardId>,
+    /// The last batch applied of every origin: the version vector.
+    pub(crate) vector: BTreeMap<u64, u64>,
+    /// Whether a sealed batch waits for its commit.
+    pub(crate) under_way: bool,
+}
+
+/// A batch of commands, applied to drafts and not durable yet.
+///
+/// Dropping one without [`Engine::commit`](crate::Engine::commit) or
+/// [`Engine::abort`](crate::Engine::abort) leaves the engine unable to seal another.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Number of the batch among those of its origin.
+    pub number: u64,
+    /// The journal bytes; empty when the commands changed nothing, and then there is nothing to
+    /// write.
+    pub bytes: Vec<u8>,
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) drafts: Vec<Sketch>,
+    pub(crate) submits: u64,
+    pub(crate) changes: u64,
+    /// How many replies said that the batch is not committed.
+    pub(crate) refused: u64,
+}
+
+impl Sealed {
+    /// Answers everyone that the batch is not committed, while its fate is still open.
+    pub fn refuse(&mut self) -> Vec<Reply> {
+        let mut replies = take(&mut self.replies);
+        for reply in &mut replies {
+            // What was wrong with a command stays the better answer.
+            if reply.outcome.is_ok() {
+                reply.outcome = Err(Error::NotCommitted);
+                self.refused += 1;
+            }
+        }
+        replies
+    }
+}
+
+/// A draft and what is to become of the board.
+#[derive(Debug)]
+pub(crate) struct Sketch {
+    pub(crate) draft: Draft,
+    pub(crate) board: Arc<Board>,
+    pub(crate) fresh: bool,
+    pub(crate) dropped: bool,
+}
+
+/// Work in progress on one batch.
+pub(crate) struct Seal<'a> {
+    writer: &'a mut Writer,
+    boards: &'a papaya::HashMap<Box<str>, Arc<Board>>,
+    limits: Limits,
+    now_ms: i64,
+    bytes: BatchWriter,
+    drafts: Vec<Sketch>,
+    /// The draft of each board that the batch has met; `None` once it is dropped.
+    by_name: HashMap<Box<str>, Option<usize>>,
+    /// How many boards there are after the commands so far.
+    count: usize,
+    submits: u64,
+    changes: u64,
+}
+
+impl<'a> Seal<'a> {
+    pub(crate) fn new(
+        writer: &'a mut Writer,
+        boards: &'a papaya::HashMap<Box<str>, Arc<Board>>,
+        limits: Limits,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            writer,
+            boards,
+            limits,
+            now_ms,
+            bytes: BatchWriter::default(),
+            drafts: Vec::new(),
+            by_name: HashMap::new(),
+            count: boards.len(),
+            submits: 0,
+            changes: 0,
+        }
+    }
+
+    /// Applies the commands in order and closes the batch.
+    pub(crate) fn run(mut self, commands: Vec<(Ticket, Command)>) -> Sealed {
+        let apply = |(ticket, command)| Reply { ticket, outcome: self.apply(command) };
+        let replies = commands.into_iter().map(apply).collect();
+        let number = self.writer.next;
+        let bytes = if self.bytes.is_empty() {
+            Vec::new()
+        } else {
+            self.bytes.finish(self.writer.origin, number)
+        };
+        let Self { drafts, submits, changes, .. } = self;
+        Sealed { number, bytes, replies, drafts, submits, changes, refused: 0 }
+    }
+
+    fn apply(&mut self, command: Command) -> Result<Outcome, Error> {
+        match command {
+            Command::Create { board, config } => self.create(&board, config),
+            Command::Drop { board } => self.drop_board(&board),
+            Command::Submit { board, submit } => self.submit_one(&board, submit),
+            Command::Batch { board, submits } => self.submit_all(&board, &submits),
+            Command::Remove { board, member } => self.remove(&board, &member),
+        }
+    }
+
+    fn create(&mut self, name: &str, config: BoardConfig) -> Result<Outcome, Error> {
+        check_board_name(name)?;
+        if let Ok(index) = self.draft(name) {
+            let board = Arc::clone(&self.drafts[index].board);
+            return if board.config() == config {
+                Ok(Outcome::Board { created: false, board })
+            } else {
+                Err(Error::BoardConflict(name.to_owned()))
+            };
+        }
+        if self.count >= self.limits.boards {
+            return Err(Error::TooManyBoards(self.limits.boards));
+        }
+        let (id, seed) = (random::<8>()?, random::<16>()?);
+        // Ids stay below 2^63, so that every storage can hold them as an integer.
+        let id = u64::from_le_bytes(id) >> 1;
+        self.bytes.push(&Record::Create { board: id, name, config, seed });
+        let draft = Draft::begin(id, name, config, seed);
+        let board = Arc::new(Board::new(id, name, config, draft.list.clone()));
+        self.count += 1;
+        self.add(Sketch { draft, board: Arc::clone(&board), fresh: true, dropped: false });
+        Ok(Outcome::Board { created: true, board })
+    }
+
+    fn drop_board(&mut self, name: &str) -> Result<Outcome, Error> {
+        let index = self.draft(name)?;
+        self.bytes.push(&Record::Drop { board: self.drafts[index].draft.id });
+        self.drafts[index].dropped = true;
+        self.count -= 1;
+        self.by_name.insert(name.into(), None);
+        Ok(Outcome::Gone)
+    }
+
+    fn remove(&mut self, name: &str, member: &str) -> Result<Outcome, Error> {
+        let index = self.draft(name)?;
+        let draft = &mut self.drafts[index].draft;
+        if draft.list.get(member).is_none() {
+            return Err(Error::UnknownMember(member.to_owned()));
+        }
+        let generation = draft.generation(self.writer.ledgers.get(&draft.id), member) + 1;
+        self.bytes.push(&Record::Delete { board: draft.id, member, generation });
+        draft.delete(member, generation);
+        Ok(Outcome::Gone)
+    }
+
+    fn submit_one(&mut self, name: &str, submit: Submit) -> Result<Outcome, Error> {
+        let index = self.draft(name)?;
+        let before = self.drafts[index].draft.list.entry(&submit.member);
+        let before = before.map(|entry| (entry.rank, entry.key));
+        let (key, changed) = self.submit(index, &submit, before.map(|(_, key)| key))?;
+        let Sketch { draft, board, .. } = &mut self.drafts[index];
+        if changed {
+            draft.touch(&submit.member);
+        }
+        let rank = match before {
+            Some((rank, _)) if !changed => rank,
+            _ => draft.list.rank(&submit.member).expect("a member that was just set"),
+        };
+        Ok(Outcome::Submitted(Receipt {
+            board: Arc::clone(board),
+            member: submit.member,
+            score: board.score(key),
+            rank,
+            previous_score: before.map(|(_, key)| board.score(key)),
+            previous_rank: before.map(|(rank, _)| rank),
+            changed,
+            version: draft.list.version(),
+        }))
+    }
+
+    /// Applies a whole batch or nothing of it.
+    fn submit_all(&mut self, name: &str, submits: &[Submit]) -> Result<Outcome, Error> {
+        let index = self.draft(name)?;
+        let list = self.drafts[index].draft.list.clone();
+        let (mark, counts) = (self.bytes.mark(), (self.submits, self.changes));
+        let mut changed = Vec::new();
+        for (item, submit) in submits.iter().enumerate() {
+            let current = self.drafts[index].draft.list.get(&submit.member);
+            match self.submit(index, submit, current) {
+                Ok((_, true)) => changed.push(&*submit.member),
+                Ok((_, false)) => {}
+                Err(error) => {
+                    self.drafts[index].draft.list = list;
+                    self.bytes.rewind(mark);
+                    (self.submits, self.changes) = counts;
+                    return Err(Error::Item { index: item, error: Box::new(error) });
+                }
+            }
+        }
+        let Sketch { draft, board, .. } = &mut self.drafts[index];
+        for member in &changed {
+            draft.touch(member);
+        }
+        Ok(Outcome::Batch(BatchReceipt {
+            board: Arc::clone(board),
+            submitted: submits.len(),
+            changed: changed.len(),
+            version: draft.list.version(),
+        }))
+    }
+
+    /// Applies one submit to the list of the draft at `index`. Returns the member's key from now on
+    /// and whether the submit changed it; if so, touching the member is up to the caller.
+    fn submit(
+        &mut self,
+        index: usize,
+        submit: &Submit,
+        current: Option<Key>,
+    ) -> Result<(Key, bool), Error> {
+        check_member(&submit.member)?;
+        let stamp = self.stamp(submit)?;
+        let draft = &mut self.drafts[index].draft;
+        let score = submit.score.cast(draft.config.score)?;
+        let admission = policy::admit(draft.config, current, score, stamp);
+        let (key, changed) = match admission {
+            Admission::Overflow => return Err(Error::Overflow(submit.member.clone())),
+            Admission::Unchanged(key) => (key, false),
+            Admission::Changes(key) => (key, true),
+        };
+        if changed {
+            if current.is_none() && draft.list.len() >= self.limits.members {
+                return Err(Error::TooManyMembers(self.limits.members));
+            }
+            let generation = draft.generation(self.writer.ledgers.get(&draft.id), &submit.member);
+            self.bytes.push(&Record::Score {
+                board: draft.id,
+                member: &submit.member,
+                bits: score.to_bits(),
+                stamp,
+                generation,
+            });
+            draft.list.set(&submit.member, key);
+            self.changes += 1;
+        }
+        self.submits += 1;
+        Ok((key, changed))
+    }
+
+    fn stamp(&mut self, submit: &Submit) -> Result<Stamp, Error> {
+        match submit.at_ms {
+            None => Ok(self.writer.clock.tick(self.now_ms)),
+            Some(at_ms) => clock::explicit(at_ms, self.now_ms),
+        }
+    }
+
+    /// The draft of a board, started if the batch meets the board for the first time.
+    fn draft(&mut self, name: &str) -> Result<usize, Error> {
+        let unknown = || Error::UnknownBoard(name.to_owned());
+        if let Some(index) = self.by_name.get(name) {
+            return index.ok_or_else(unknown);
+        }
+        let board = self.boards.pin().get(name).map(Arc::clone).ok_or_else(unknown)?;
+        let list = List::clone(&board.load());
+        let draft = Draft::of(board.id(), name, board.config(), list);
+        Ok(self.add(Sketch { draft, board, fresh: false, dropped: false }))
+    }
+
+    fn add(&mut self, sketch: Sketch) -> usize {
+        let index = self.drafts.len();
+        self.by_name.insert(sketch.draft.name.clone(), Some(index));
+        self.drafts.push(sketch);
+        index
+    }
+}
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| Error::Entropy)?;
+    Ok(bytes)
+}

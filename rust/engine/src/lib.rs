@@ -1,0 +1,58 @@
+//! Boards, policies, records and the journal codec of Rankwire.
+//!
+//! The engine decides what a submit does and remembers the result; it does no I/O, starts no
+//! thread and knows no clock but the one it is told. Whoever embeds it owns one *committer*: the
+//! loop that turns queued commands into durable, published versions.
+//!
+//! ```text
+//! enqueue ──► queue ──► seal ──► bytes of one batch ──► storage commits ──► commit ──► replies
+//!  (any thread)         (one committer: applies to drafts)                  (publishes)
+//! ```
+//!
+//! * [`Engine::enqueue`] takes a [`Command`] and returns a ticket. It never waits.
+//! * [`Engine::seal`] applies everything queued to *drafts*: private next versions of the boards
+//!   concerned. Readers see nothing of it.
+//! * The committer writes the [`Sealed`] batch's bytes to the journal and then calls
+//!   [`Engine::commit`], which publishes the drafts and hands out the replies, or
+//!   [`Engine::abort`], which throws them away. So nothing is ever visible that is not durable,
+//!   and a failed commit leaves no trace.
+//! * Readers take [`Engine::board`] and [`Board::load`]: no lock, no waiting, one immutable
+//!   version. [`answer`] turns versions into the JSON that every door of the server sends.
+//! * [`Recovery`] builds an engine from checkpoint rows and journal batches;
+//!   [`Engine::checkpoint`] takes what changed since the last one.
+//!
+//! The layers below, from the bottom: [`Score`] codes, stamps, [`policy`](Policy), the [`record`]
+//! codec. Each is a pure function with its own tests.
+#![forbid(unsafe_code)]
+
+pub mod answer;
+mod board;
+mod checkpoint;
+mod clock;
+mod committer;
+mod config;
+mod draft;
+mod engine;
+mod error;
+pub mod limits;
+mod policy;
+mod queue;
+pub mod record;
+mod recovery;
+mod reply;
+mod score;
+mod stats;
+
+pub use board::Board;
+pub use checkpoint::{Checkpoint, CheckpointBoard};
+pub use clock::Stamp;
+pub use committer::Sealed;
+pub use config::{BoardConfig, Policy, TieBreak, check_board_name, check_member};
+pub use engine::{Engine, Limits};
+pub use error::Error;
+pub use queue::{Command, Submit, Ticket};
+pub use rankwire_ranklist::{Entry, Key, List};
+pub use recovery::{BoardRow, MemberRow, Recovery};
+pub use reply::{BatchReceipt, Outcome, Receipt, Reply};
+pub use score::{Order, Score, ScoreType};
+pub use stats::Stats;

@@ -1,0 +1,28 @@
+//! Every fixed limit of the engine, in one place, with the reason for its size.
+
+/// Longest board name in bytes: fits a channel name and a metrics label.
+pub const BOARD_NAME_BYTES: usize = 64;
+
+/// Longest member id in bytes: a UUID, an e-mail address or a platform id fits several times.
+pub const MEMBER_BYTES: usize = 128;
+
+/// Most ops that wait to be sealed; more are refused with [`Error::Busy`](crate::Error::Busy).
+/// Six full batches of the API; at 10,000 ops a commit that is well under a second of waiting.
+pub const PENDING_OPS: usize = 65_536;
+
+/// Most ops in one sealed batch, unless a single request is larger. Bounds the latency that one
+/// commit adds to the submits behind it.
+pub const SEALED_OPS: usize = 10_000;
+
+/// Most ops in one all-or-nothing request.
+pub const REQUEST_OPS: usize = 10_000;
+
+/// Most boards of one engine.
+pub const BOARDS: usize = 1_000_000;
+
+/// Most members of one board: handles of the ranked list are 32-bit.
+pub const MEMBERS: u64 = u32::MAX as u64 - 2;
+
+/// How far a submit's `at` may lie ahead of this server's clock, in milliseconds. Covers clock
+/// skew between a game server and this one; a farther future would freeze a `last` board.
+pub const AT_AHEAD_MS: i64 = 60_000;

@@ -1,0 +1,75 @@
+//! What became of a command.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::queue::Ticket;
+use crate::{Board, Error, Score, answer};
+
+/// A command's ticket and what became of it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The ticket that [`Engine::enqueue`](crate::Engine::enqueue) gave.
+    pub ticket: Ticket,
+    /// The result, or why nothing was done.
+    pub outcome: Result<Outcome, Error>,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A single submit was taken.
+    Submitted(Receipt),
+    /// A batch was taken.
+    Batch(BatchReceipt),
+    /// The board exists as asked for.
+    Board {
+        /// Whether this command created it.
+        created: bool,
+        /// The board. Its description also tells of what the same commit did to it after this.
+        board: Arc<Board>,
+    },
+    /// The board or the member is gone.
+    Gone,
+}
+
+impl Outcome {
+    /// The JSON that callers get; empty for [`Gone`](Self::Gone).
+    pub fn to_json(&self) -> Vec<u8> {
+        match self {
+            Self::Submitted(receipt) => answer::to_json(receipt),
+            Self::Batch(receipt) => answer::to_json(receipt),
+            Self::Board { board, .. } => answer::description(board),
+            Self::Gone => Vec::new(),
+        }
+    }
+}
+
+/// The answer to a single submit. Ranks count from 1 and are those right after the submit.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    #[serde(serialize_with = "name")]
+    pub(crate) board: Arc<Board>,
+    pub(crate) member: String,
+    pub(crate) score: Score,
+    pub(crate) rank: u64,
+    pub(crate) previous_score: Option<Score>,
+    pub(crate) previous_rank: Option<u64>,
+    pub(crate) changed: bool,
+    pub(crate) version: u64,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Serialize)]
+pub struct BatchReceipt {
+    #[serde(serialize_with = "name")]
+    pub(crate) board: Arc<Board>,
+    pub(crate) submitted: usize,
+    pub(crate) changed: usize,
+    pub(crate) version: u64,
+}
+
+fn name<S: Serializer>(board: &Arc<Board>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(board.name())
+}

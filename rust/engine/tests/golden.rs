@@ -1,0 +1,337 @@
+//! The journal's bytes: golden vectors, written down from the format's description by other means
+//! than this crate, and every kind of damage that must be noticed.
+
+use proptest::prelude::*;
+use rankwire_engine::record::{self, BatchWriter, Record};
+use rankwire_engine::{BoardConfig, Error, Limits, Order, Policy, Recovery, ScoreType, TieBreak};
+
+/// Where the golden batches stand.
+const ORIGIN: u64 = 0x0102_0304_0506_0708;
+const NUMBER: u64 = 9;
+
+const BOARD: u64 = 0x0123_4567_89ab_cdef;
+const SEED: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const STAMP: u64 = 0x38d3_1b25_b700_0003;
+
+const EMPTY: &str = "010000000018e02829";
+const CREATE: &str = "\
+    010100000001efcdab896745230110736561736f6e2d312e65755f77657374010101020001020304\
+    05060708090a0b0c0d0e0f7cfde84c";
+const DROP: &str = "010100000002efcdab89674523018e3e497c";
+const SCORE_INT: &str = "\
+    010100000003efcdab89674523010c4a6f73c3a920e697a5e69cacd6ffffffffffffff030000b725\
+    1bd33800000000c1bd659e";
+const SCORE_FLOAT: &str = "\
+    010100000003efcdab896745230103616461000000000000f8bf030000b7251bd3380700000076d2\
+    a2c4";
+const DELETE: &str = "010100000004efcdab896745230104f09f8f8603000000ebc02403";
+const MIXED: &str = "\
+    010500000001efcdab89674523014078787878787878787878787878787878787878787878787878\
+    78787878787878787878787878787878787878787878787878787878787878787878787878787800\
+    000000000102030405060708090a0b0c0d0e0f03efcdab896745230180c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9000000\
+    0000000080ffffffffffffffffffffffff04efcdab89674523018079797979797979797979797979\
+    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+    7979797979797979797979797979797979797979797979797979797979797979797979ffffffff03\
+    efcdab89674523010161ffffffffffffff7f00000000000000000000000002ffffffffffffff7f4e\
+    12e005";
+
+fn config(score: ScoreType, order: Order, policy: Policy, ties: TieBreak) -> BoardConfig {
+    BoardConfig { score, order, policy, ties }
+}
+
+/// Every golden batch with what it holds. The mixed one has the longest names and both ends of
+/// every range.
+fn golden(check: impl Fn(&str, &[Record<'_>])) {
+    let elaborate = config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member);
+    let (board, stamp) = (BOARD, STAMP);
+    check(EMPTY, &[]);
+    let name = "season-1.eu_west";
+    check(CREATE, &[Record::Create { board, name, config: elaborate, seed: SEED }]);
+    check(DROP, &[Record::Drop { board }]);
+    let (member, bits) = ("José 日本", (-42_i64).cast_unsigned());
+    check(SCORE_INT, &[Record::Score { board, member, bits, stamp, generation: 0 }]);
+    let (member, bits) = ("ada", (-1.5_f64).to_bits());
+    check(SCORE_FLOAT, &[Record::Score { board, member, bits, stamp, generation: 7 }]);
+    check(DELETE, &[Record::Delete { board, member: "🏆", generation: 3 }]);
+    let (name, longest, other) = ("x".repeat(64), "é".repeat(64), "y".repeat(128));
+    let (least, most) = (i64::MIN.cast_unsigned(), i64::MAX.cast_unsigned());
+    let (late, often) = (u64::MAX, u32::MAX);
+    check(
+        MIXED,
+        &[
+            Record::Create { board, name: &name, config: BoardConfig::default(), seed: SEED },
+            Record::Score {
+                board,
+                member: &longest,
+                bits: least,
+                stamp: late,
+                generation: often,
+            },
+            Record::Delete { board, member: &other, generation: often },
+            Record::Score { board, member: "a", bits: most, stamp: 0, generation: 0 },
+            Record::Drop { board: most },
+        ],
+    );
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+fn encode(records: &[Record<'_>]) -> Vec<u8> {
+    let mut batch = BatchWriter::default();
+    for record in records {
+        batch.push(record);
+    }
+    batch.finish(ORIGIN, NUMBER)
+}
+
+/// The content with the checksum that belongs to it, so that only the content can be wrong.
+fn seal(content: &[u8]) -> Vec<u8> {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&ORIGIN.to_le_bytes());
+    hasher.update(&NUMBER.to_le_bytes());
+    hasher.update(content);
+    [content, &hasher.finalize().to_le_bytes()].concat()
+}
+
+/// A batch's bytes without its checksum.
+fn content(hex: &str) -> Vec<u8> {
+    let mut bytes = unhex(hex);
+    bytes.truncate(bytes.len() - 4);
+    bytes
+}
+
+#[track_caller]
+fn assert_refused(bytes: &[u8], why: &str) {
+    match record::decode(ORIGIN, NUMBER, bytes) {
+        Err(Error::Journal { origin: ORIGIN, number: NUMBER, reason }) => {
+            assert!(reason.contains(why), "{reason:?} does not say {why:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn golden_batches_decode() {
+    golden(|hex, records| {
+        let bytes = unhex(hex);
+        assert_eq!(record::decode(ORIGIN, NUMBER, &bytes).as_deref(), Ok(records));
+    });
+}
+
+#[test]
+fn golden_batches_encode() {
+    golden(|hex, records| assert_eq!(encode(records), unhex(hex), "{records:?}"));
+}
+
+#[test]
+fn configurations_keep_their_numbers() {
+    let scores = [ScoreType::Int64, ScoreType::Float64];
+    let orders = [Order::Desc, Order::Asc];
+    let policies = [Policy::Best, Policy::Last, Policy::Sum];
+    let ties = [TieBreak::First, TieBreak::Last, TieBreak::Member];
+    let golden = content(CREATE);
+    let at = golden.len() - SEED.len() - 4;
+    for numbers in (0..2 * 2 * 3 * 3).map(|n: usize| [n % 2, n / 2 % 2, n / 4 % 3, n / 12]) {
+        let [s, o, p, t] = numbers;
+        let config = config(scores[s], orders[o], policies[p], ties[t]);
+        let record = Record::Create { board: BOARD, name: "season-1.eu_west", config, seed: SEED };
+        let mut expected = golden.clone();
+        for (byte, number) in expected[at..].iter_mut().zip(numbers) {
+            *byte = u8::try_from(number).unwrap();
+        }
+        let bytes = encode(std::slice::from_ref(&record));
+        assert_eq!(bytes, seal(&expected));
+        assert_eq!(record::decode(ORIGIN, NUMBER, &bytes), Ok(vec![record]));
+    }
+}
+
+#[test]
+fn rewinding_takes_records_back() {
+    let (kept, rest) =
+        (Record::Drop { board: BOARD }, Record::Delete { board: 1, member: "a", generation: 1 });
+    let mut batch = BatchWriter::default();
+    assert!(batch.is_empty());
+    let start = batch.mark();
+    batch.push(&rest);
+    batch.rewind(start);
+    assert!(batch.is_empty());
+    batch.push(&kept);
+    let mark = batch.mark();
+    batch.push(&rest);
+    batch.push(&rest);
+    batch.rewind(mark);
+    assert_eq!(batch.finish(ORIGIN, NUMBER), unhex(DROP));
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    golden(|hex, _| {
+        let mut bytes = unhex(hex);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(record::decode(ORIGIN, NUMBER, &bytes).is_err(), "bit {bit} of {hex}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    });
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    golden(|hex, _| {
+        let bytes = unhex(hex);
+        for length in 0..bytes.len() {
+            let cut = &bytes[..length];
+            assert!(record::decode(ORIGIN, NUMBER, cut).is_err(), "{length} bytes of {hex}");
+        }
+    });
+}
+
+#[test]
+fn truncations_are_noticed_without_the_checksum_too() {
+    let whole = content(MIXED);
+    for length in 5..whole.len() {
+        assert_refused(&seal(&whole[..length]), "cut short");
+    }
+    for length in 0..5 {
+        assert_refused(&seal(&whole[..length]), "too short");
+    }
+}
+
+#[test]
+fn a_batch_in_another_place_is_noticed() {
+    golden(|hex, _| {
+        let bytes = unhex(hex);
+        for (origin, number) in [(ORIGIN ^ 1, NUMBER), (ORIGIN, NUMBER + 1), (NUMBER, ORIGIN)] {
+            let refused = record::decode(origin, number, &bytes);
+            let reason = "checksum mismatch";
+            assert_eq!(refused, Err(Error::Journal { origin, number, reason }));
+        }
+    });
+}
+
+#[test]
+fn other_formats_and_kinds_are_refused() {
+    let whole = content(MIXED);
+    for format in (0..=u8::MAX).filter(|format| *format != 1) {
+        let mut other = whole.clone();
+        other[0] = format;
+        assert_refused(&seal(&other), "newer version");
+    }
+    for tag in (0..=u8::MAX).filter(|tag| !(1..=4).contains(tag)) {
+        let mut other = whole.clone();
+        other[5] = tag;
+        assert_refused(&seal(&other), "unknown kind");
+    }
+}
+
+#[test]
+fn other_configurations_are_refused() {
+    let whole = content(CREATE);
+    let at = whole.len() - SEED.len() - 4;
+    for (place, values) in [2_u8, 2, 3, 3].into_iter().enumerate() {
+        for value in values..=u8::MAX {
+            let mut other = whole.clone();
+            other[at + place] = value;
+            assert_refused(&seal(&other), "newer version");
+        }
+    }
+}
+
+#[test]
+fn bytes_after_the_last_record_are_refused() {
+    golden(|hex, _| {
+        let mut longer = content(hex);
+        longer.push(0);
+        assert_refused(&seal(&longer), "after the last record");
+    });
+    let mut fewer = content(MIXED);
+    fewer[1] -= 1;
+    assert_refused(&seal(&fewer), "after the last record");
+    let mut more = content(MIXED);
+    more[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_refused(&seal(&more), "cut short");
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let mut bytes = content(SCORE_FLOAT);
+    let at = bytes.windows(3).position(|window| window == b"ada").unwrap();
+    bytes[at] = 0xff;
+    assert_refused(&seal(&bytes), "UTF-8");
+}
+
+#[derive(Debug, Clone)]
+struct Draw {
+    tag: u8,
+    board: u64,
+    text: String,
+    numbers: (u64, u64, u32),
+}
+
+impl Draw {
+    fn record(&self) -> Record<'_> {
+        let Self { board, ref text, numbers: (bits, stamp, generation), .. } = *self;
+        match self.tag {
+            0 => Record::Create {
+                board,
+                name: text,
+                config: BoardConfig::default(),
+                seed: u128::from(bits).to_le_bytes(),
+            },
+            1 => Record::Drop { board },
+            2 => Record::Score { board, member: text, bits, stamp, generation },
+            _ => Record::Delete { board, member: text, generation },
+        }
+    }
+}
+
+/// Any record; boards and members few, so that records meet.
+fn draw() -> impl Strategy<Value = Draw> {
+    let text = prop_oneof!["[ab]", any::<String>().prop_filter("fits", |text| text.len() < 256)];
+    (0..4_u8, 0..3_u64, text, any::<(u64, u64, u32)>())
+        .prop_map(|(tag, board, text, numbers)| Draw { tag, board, text, numbers })
+}
+
+proptest! {
+    #[test]
+    fn batches_read_back(draws in prop::collection::vec(draw(), 0..20)) {
+        let records: Vec<_> = draws.iter().map(Draw::record).collect();
+        let bytes = encode(&records);
+        prop_assert_eq!(record::decode(ORIGIN, NUMBER, &bytes), Ok(records));
+    }
+
+    /// Whatever a decoded batch says, it can be applied, read and stored.
+    #[test]
+    fn any_records_can_be_applied(draws in prop::collection::vec(draw(), 0..20)) {
+        let records: Vec<_> = draws.iter().map(Draw::record).collect();
+        let mut recovery = Recovery::new([(ORIGIN, NUMBER - 1)]);
+        prop_assert_eq!(recovery.replay(ORIGIN, NUMBER, &encode(&records)), Ok(()));
+        let engine = recovery.finish(1, Limits::default());
+        engine.boards("", 10);
+        for part in engine.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.boards) {
+            part.rows(0, usize::MAX);
+            part.board.page(0, 10);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(record::decode(ORIGIN, NUMBER, &bytes).is_err());
+    }
+
+    #[test]
+    fn random_content_never_panics(
+        content in prop::collection::vec(prop_oneof![0..6_u8, any::<u8>()], 0..100),
+        count in 0..5_u32,
+    ) {
+        let head = [&[1], &count.to_le_bytes()[..]].concat();
+        let _ = record::decode(ORIGIN, NUMBER, &seal(&[head, content].concat()));
+    }
+}

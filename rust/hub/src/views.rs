@@ -1,0 +1,307 @@
+//! The registry of views: which are watched, what they show now and who must be told.
+//!
+//! The first watcher of a channel creates its view, the last one drops it. Views are grouped by
+//! board, because that is what changes: a tick asks each board once for its version, and all views
+//! of a board are encoded from the same version.
+//!
+//! Two kinds of locks, both held for short, never across an await, and taken in this order: the
+//! registry's for creating and dropping views, a view's for its watchers. Neither is held while
+//! states are encoded in a tick, nor when a connection reads one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use rankwire_engine::{Board, Engine, List, Score};
+use serde::Serialize;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::channel::{self, Subject};
+use crate::mailbox::Mailbox;
+use crate::protocol::{CommandError, to_json};
+use crate::stats::Counters;
+
+/// All views of the hub.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// Where boards are looked up.
+    engine: Arc<Engine>,
+    /// The views of each board that has any, by the board's name.
+    groups: Mutex<HashMap<Box<str>, Group>>,
+    /// Shared with the whole hub.
+    counters: Arc<Counters>,
+}
+
+/// The views of one life of a board.
+#[derive(Debug)]
+struct Group {
+    board: Arc<Board>,
+    /// Version of the list that the last tick encoded.
+    version: u64,
+    views: HashMap<Subject, Arc<View>>,
+}
+
+/// One view: a subject of one life of a board.
+#[derive(Debug)]
+pub(crate) struct View {
+    channel: Box<str>,
+    board: Arc<Board>,
+    subject: Subject,
+    /// The newest state. Only the ticker stores another one.
+    state: ArcSwap<State>,
+    /// Set once, when the board is gone: there will be no other state.
+    ended: AtomicBool,
+    /// Who must be told, by the id of the connection.
+    watchers: Mutex<HashMap<u64, Watcher>>,
+}
+
+/// What a view shows, encoded as the push that every watcher gets.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Counts the states of a view, from 1.
+    pub(crate) number: u64,
+    /// The whole push: one JSON object.
+    pub(crate) push: Utf8Bytes,
+    /// Where in `push` the part lies that makes the state another one: all but the version.
+    content: Range<usize>,
+}
+
+/// One connection that watches a view.
+#[derive(Debug, Clone)]
+pub(crate) struct Watcher {
+    /// Id of the connection.
+    pub(crate) connection: u64,
+    /// Its mailbox.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Its slot for this view.
+    pub(crate) slot: usize,
+}
+
+/// What a tick has to do.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Views of boards that have a new version, with that version.
+    pub(crate) changed: Vec<(Arc<View>, Arc<List>)>,
+    /// Views of boards that are gone; the registry has forgotten them.
+    pub(crate) ended: Vec<Arc<View>>,
+}
+
+impl Registry {
+    pub(crate) fn new(engine: Arc<Engine>, counters: Arc<Counters>) -> Self {
+        Self { engine, groups: Mutex::default(), counters }
+    }
+
+    /// Finds or creates the view of a channel and adds a watcher to it.
+    pub(crate) fn watch(&self, channel: &str, watcher: Watcher) -> Result<Arc<View>, CommandError> {
+        let (name, subject) = channel::parse(channel)?;
+        let unknown =
+            |error: rankwire_engine::Error| CommandError::UnknownChannel(error.to_string());
+        let mut groups = lock(&self.groups);
+        let board = self.engine.board(name).map_err(unknown)?;
+        let group = groups.entry(name.into()).or_insert_with(|| Group::new(&board));
+        if group.board.id() != board.id() {
+            let ended = std::mem::replace(group, Group::new(&board));
+            self.end(ended);
+        }
+        let view = match group.views.entry(subject) {
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
+            Entry::Vacant(entry) => {
+                self.counters.views.add(1);
+                self.counters.publications.add(1);
+                let view = View::new(channel, board, entry.key().clone());
+                Arc::clone(entry.insert(Arc::new(view)))
+            }
+        };
+        lock(&view.watchers).insert(watcher.connection, watcher);
+        self.counters.subscriptions.add(1);
+        Ok(view)
+    }
+
+    /// Takes a watcher from a view, and drops the view with its last one.
+    pub(crate) fn unwatch(&self, view: &Arc<View>, connection: u64) {
+        let mut groups = lock(&self.groups);
+        let mut watchers = lock(&view.watchers);
+        watchers.remove(&connection);
+        self.counters.subscriptions.sub(1);
+        if !watchers.is_empty() {
+            return;
+        }
+        // The board's group may be one of a later life, which knows nothing of this view.
+        let Some(group) = groups.get_mut(view.board.name()) else { return };
+        if group.views.get(&view.subject).is_some_and(|known| Arc::ptr_eq(known, view)) {
+            group.views.remove(&view.subject);
+            self.counters.views.sub(1);
+            if group.views.is_empty() {
+                groups.remove(view.board.name());
+            }
+        }
+    }
+
+    /// Finds what has changed since the last call.
+    pub(crate) fn due(&self) -> Due {
+        let mut due = Due::default();
+        let mut groups = lock(&self.groups);
+        groups.retain(|name, group| {
+            let lives = self.engine.board(name).is_ok_and(|board| board.id() == group.board.id());
+            if lives {
+                group.collect_changed(&mut due.changed);
+            } else {
+                self.counters.views.sub(group.views.len() as u64);
+                due.ended.extend(group.views.drain().map(|(_, view)| view));
+            }
+            lives
+        });
+        due
+    }
+
+    /// Encodes a view's state if it is another one now, and tells its watchers.
+    pub(crate) fn refresh(&self, view: &View, list: &List) {
+        if view.refresh(list) {
+            self.counters.publications.add(1);
+        }
+    }
+
+    /// Ends the views of a board that was deleted and created again.
+    fn end(&self, group: Group) {
+        self.counters.views.sub(group.views.len() as u64);
+        group.views.into_values().for_each(|view| view.end());
+    }
+}
+
+impl Group {
+    fn new(board: &Arc<Board>) -> Self {
+        let version = board.load().version();
+        Self { board: Arc::clone(board), version, views: HashMap::new() }
+    }
+
+    fn collect_changed(&mut self, changed: &mut Vec<(Arc<View>, Arc<List>)>) {
+        let list = self.board.load();
+        if list.version() != self.version {
+            self.version = list.version();
+            changed.extend(self.views.values().map(|view| (Arc::clone(view), Arc::clone(&list))));
+        }
+    }
+}
+
+impl View {
+    fn new(channel: &str, board: Arc<Board>, subject: Subject) -> Self {
+        let list = board.load();
+        let state = State::new(1, channel, &board, &list, &content(&board, &list, &subject));
+        Self {
+            channel: channel.into(),
+            board,
+            subject,
+            state: ArcSwap::from_pointee(state),
+            ended: AtomicBool::new(false),
+            watchers: Mutex::default(),
+        }
+    }
+
+    /// The channel name.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The newest state, or nothing once the board is gone.
+    pub(crate) fn state(&self) -> Option<Arc<State>> {
+        // Pairs with `end`; a store that is missed here is followed by a mark in the mailbox.
+        if self.ended.load(Ordering::Acquire) { None } else { Some(self.state.load_full()) }
+    }
+
+    /// Ends the view: the board is gone.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Encodes the state if it is another one now. Returns whether it was.
+    fn refresh(&self, list: &List) -> bool {
+        let old = self.state.load();
+        let content = content(&self.board, list, &self.subject);
+        if old.content() == content {
+            return false;
+        }
+        let new = State::new(old.number + 1, &self.channel, &self.board, list, &content);
+        self.state.store(Arc::new(new));
+        self.wake();
+        true
+    }
+
+    fn wake(&self) {
+        for watcher in lock(&self.watchers).values() {
+            watcher.mailbox.mark(watcher.slot);
+        }
+    }
+}
+
+impl State {
+    fn new(number: u64, channel: &str, board: &Board, list: &List, content: &str) -> Self {
+        let (channel, board, version) = (to_json(channel), board.name(), list.version());
+        // A board name needs no escaping.
+        let mut push = format!(
+            r#"{{"push":{{"channel":{channel},"pub":{{"data":{{"board":"{board}","version":{version},"#
+        );
+        let start = push.len();
+        push.push_str(content);
+        let content = start..push.len();
+        push.push_str("}}}");
+        Self { number, push: push.into(), content }
+    }
+
+    fn content(&self) -> &str {
+        &self.push.as_str()[self.content.clone()]
+    }
+}
+
+#[derive(Serialize)]
+struct Top<'a> {
+    total: u64,
+    entries: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    member: &'a str,
+    score: Score,
+}
+
+#[derive(Serialize)]
+struct Standing<'a> {
+    member: &'a str,
+    score: Option<Score>,
+    rank: Option<u64>,
+    total: u64,
+}
+
+/// The members of the state's object after `board` and `version`, with its closing brace.
+fn content(board: &Board, list: &List, subject: &Subject) -> String {
+    let total = list.len();
+    let mut object = match subject {
+        Subject::Top(rows) => {
+            let entries = list
+                .page(0, *rows)
+                .map(|entry| Row { member: entry.member, score: board.score(entry.key) })
+                .collect();
+            to_json(&Top { total, entries })
+        }
+        Subject::Member(member) => {
+            let entry = list.entry(member);
+            to_json(&Standing {
+                member,
+                score: entry.map(|entry| board.score(entry.key)),
+                rank: entry.map(|entry| entry.rank),
+                total,
+            })
+        }
+    };
+    object.remove(0);
+    object
+}
+
+/// Locks what no panic can leave half changed: every critical section here is one map operation.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

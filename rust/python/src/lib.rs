@@ -1,0 +1,48 @@
+//! The extension module `rankwire._core`: the engine and the hub for Python.
+//!
+//! Thin on purpose: every class wraps one Rust type, converts arguments and maps errors. What the
+//! classes promise is documented where Python programmers look, in `python/rankwire/_core.pyi`.
+//! All state is behind `Arc`s and locks of the crates below and no Python object is kept, so the
+//! module needs no interpreter lock of its own.
+
+mod checkpoint;
+mod convert;
+mod engine;
+mod errors;
+mod hub;
+mod recovery;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    use pyo3::prelude::*;
+    use pyo3::types::PyDict;
+
+    #[pymodule_export]
+    use crate::checkpoint::PyCheckpoint;
+    #[pymodule_export]
+    use crate::engine::{PyEngine, PySealed};
+    #[pymodule_export]
+    use crate::errors::{
+        BusyError, ConflictError, CorruptError, InvalidError, LimitError, NotFoundError,
+        RankwireError, UnavailableError,
+    };
+    #[pymodule_export]
+    use crate::hub::PyHub;
+    #[pymodule_export]
+    use crate::recovery::PyRecovery;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    #[pyfunction]
+    fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let info = PyDict::new(py);
+        info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+        info.set_item("optimized", !cfg!(debug_assertions))?;
+        info.set_item("arch", std::env::consts::ARCH)?;
+        info.set_item("os", std::env::consts::OS)?;
+        Ok(info)
+    }
+}
