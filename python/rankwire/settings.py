@@ -90,7 +90,7 @@ class Storage(msgspec.Struct, frozen=True):
     checkpoint_members: Annotated[
         int,
         Meta(ge=1, le=10_000_000, description="Changed members after which a checkpoint starts."),
-    ] = 50_000
+    ] = 200_000
     checkpoint_seconds: Annotated[
         float,
         Meta(ge=0.1, le=3600, description="Longest time between a change and its checkpoint."),

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from rankwire import _core, settings
+from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rankwire.settings import Settings
 
-DATABASES = ("journal.sqlite", "boards.sqlite")
+DATABASES = (JOURNAL_FILE, BOARDS_FILE)
 OLDEST_SQLITE = (3, 38, 0)
 """The first with the JSON operators that checkpoints use."""
 
@@ -115,7 +116,15 @@ def check_storage(path: Path) -> Iterator[Check]:
 
 def _existing(path: Path) -> Path:
     """Return the path, or the nearest of its parents that exists."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
+    return next(place for place in (path, *path.absolute().parents) if _exists(place))
+
+
+def _exists(path: Path) -> bool:
+    """Whether the path exists, as far as this user can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _check_space(place: Path) -> Check:
@@ -154,7 +163,7 @@ def check_databases(path: Path) -> Iterator[Check]:
     """Let SQLite check the databases that are there."""
     for name in DATABASES:
         file = path / name
-        if not file.exists():
+        if not _exists(file):
             yield Check(name, "ok", "not there; the first start creates it")
         else:
             yield _check_database(file)
@@ -244,7 +253,7 @@ def check_clock(path: Path) -> Iterator[Check]:
     now = time.time()
     advice = "set the clock and keep it right with NTP: stamps of submits come from it"
     files = [Path(__file__), *(path / name for name in DATABASES)]
-    newest = max(file.stat().st_mtime for file in files if file.exists())
+    newest = max(file.stat().st_mtime for file in files if _exists(file))
     if newest > now + FUTURE_SECONDS:
         found = f"the clock is {newest - now:.0f} s behind the newest file of Rankwire"
         yield Check("clock", "fail", found, advice)

@@ -1,4 +1,4 @@
-"""``rankwire doctor``: what would keep a server from starting, or from keeping its promises, here."""
+"""``rankwire doctor``: what would keep a server on this machine from keeping its promises."""
 
 from __future__ import annotations
 

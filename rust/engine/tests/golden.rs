@@ -1,5 +1,6 @@
 //! The journal's bytes: golden vectors, written down from the format's description by other means
 //! than this crate, and every kind of damage that must be noticed.
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails, as it should")]
 
 use proptest::prelude::*;
 use rankwire_engine::record::{self, BatchWriter, Record};
@@ -64,13 +65,7 @@ fn golden(check: impl Fn(&str, &[Record<'_>])) {
         MIXED,
         &[
             Record::Create { board, name: &name, config: BoardConfig::default(), seed: SEED },
-            Record::Score {
-                board,
-                member: &longest,
-                bits: least,
-                stamp: late,
-                generation: often,
-            },
+            Record::Score { board, member: &longest, bits: least, stamp: late, generation: often },
             Record::Delete { board, member: &other, generation: often },
             Record::Score { board, member: "a", bits: most, stamp: 0, generation: 0 },
             Record::Drop { board: most },

@@ -35,7 +35,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7701)),
             threads: 2,
             tick: Duration::from_millis(100),
             max_connections: 10_000,

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::handshake::Socket;
@@ -24,7 +24,9 @@ use crate::session::{Event, Session};
 
 /// A WebSocket and its client's session.
 pub(crate) struct Connection {
+    /// Where frames come from and go to.
     socket: Socket,
+    /// What the client has asked for.
     session: Session,
     /// The hub's parts that connections use.
     shared: Arc<Shared>,
@@ -32,6 +34,7 @@ pub(crate) struct Connection {
     stop: Stop,
     /// What the client must do, or the server wants to do, when the timer fires.
     next: Next,
+    /// The only timer of the connection, but for the one while it waits to write.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -66,6 +69,7 @@ impl From<Error> for End {
         match error {
             Error::Capacity(_) => Close::BadRequest("message larger than 64 KiB").into(),
             Error::Utf8(_) => Close::Utf8.into(),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
             Error::Protocol(_) => Close::Protocol.into(),
             _ => Self::Gone,
         }
@@ -217,13 +221,8 @@ impl Connection {
     }
 }
 
-/// Sends the close code and waits until the client has closed its side: closing a socket at once
-/// could destroy what is on its way to the client.
+/// Sends the close code and waits until the client has closed its side too.
 async fn say_goodbye(mut socket: Socket, close: Close) -> Result<(), Error> {
     socket.send(Message::Close(Some(close.frame()))).await?;
-    let wire = socket.get_mut();
-    wire.shutdown().await?;
-    let mut rest = [0; 1024];
-    while wire.read(&mut rest).await? > 0 {}
-    Ok(())
+    Ok(socket.get_mut().finish().await?)
 }

@@ -28,6 +28,9 @@ const PATH: &str = "/connection/websocket";
 /// The name of the protocol, for clients that offer one.
 const SUBPROTOCOL: &str = "centrifuge-json";
 
+/// Requests of browsers and SDKs fit into this most of the time.
+const USUAL_REQUEST_BYTES: usize = 1024;
+
 /// A WebSocket past its handshake.
 pub(crate) type Socket = WebSocketStream<Wire>;
 
@@ -56,7 +59,7 @@ pub(crate) async fn accept(stream: TcpStream, full: bool, shared: &Shared) -> Op
 }
 
 async fn negotiate(mut wire: Wire, full: bool) -> io::Result<Option<Socket>> {
-    let mut head = Vec::new();
+    let mut head = Vec::with_capacity(USUAL_REQUEST_BYTES);
     let outcome = match read_request(&mut wire, &mut head).await? {
         Ok((request, rest)) => answer(&request, full).map(|response| (response, rest)),
         Err(refusal) => Err(refusal),
@@ -71,7 +74,7 @@ async fn negotiate(mut wire: Wire, full: bool) -> io::Result<Option<Socket>> {
         }
         Err(refusal) => {
             wire.write_all(refusal.response().as_bytes()).await?;
-            wire.shutdown().await?;
+            wire.finish().await?;
             Ok(None)
         }
     }

@@ -22,6 +22,7 @@ const RUNTIME_END: Duration = Duration::from_secs(1);
 /// A running hub. Dropping it shuts it down without grace.
 #[derive(Debug)]
 pub struct Hub {
+    /// Where the hub listens.
     address: SocketAddr,
     /// Shared with everything in the hub that counts.
     counters: Arc<Counters>,

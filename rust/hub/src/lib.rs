@@ -38,8 +38,7 @@
 //! # Errors and close codes
 //!
 //! An error answers one command, the connection stays. A close code ends the connection; SDKs come
-//! back after codes below 3500 and stop for good after the others. [`protocol`](self) has one table
-//! for each:
+//! back after codes below 3500 and stop for good after the others.
 //!
 //! | error | meaning |
 //! |---|---|
@@ -71,10 +70,13 @@
 //!
 //! # Layout
 //!
-//! From the socket inwards: `server` accepts and refuses, `wire` counts and limits bytes,
-//! `connection` is one socket's task with its timers, `session` executes its commands without any
-//! I/O, `rpc` and `channel` read what clients name, `views` holds the registry and `ticker` drives
-//! it, `mailbox` connects the two. The hub runs on a runtime and threads of its own.
+//! From the socket inwards: `server` accepts and refuses, `handshake` makes a TCP connection a
+//! WebSocket or says why not, `wire` counts bytes, `connection` is one socket's task with its
+//! timer, `session` executes its commands without any I/O, `protocol` has the words for them,
+//! `rpc` and `channel` read what clients name. `views` holds the registry of views, `state` encodes
+//! what they show, `ticker` drives them, and `mailbox` tells connections of it.
+//!
+//! The hub runs on a runtime and threads of its own. `hub` is the handle to it.
 #![forbid(unsafe_code)]
 
 mod channel;
@@ -88,6 +90,7 @@ mod protocol;
 mod rpc;
 mod server;
 mod session;
+mod state;
 mod stats;
 mod ticker;
 mod views;

@@ -1,7 +1,7 @@
 //! Every fixed limit of the hub, in one place, with the reason for its size.
 
 /// Largest message of a client in bytes. The first frame of a client with all its subscriptions
-/// has 30 KB at most.
+/// has some 36 KB at most.
 pub const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Largest handshake request in bytes, headers included. Cookies of browsers stay below it.

@@ -27,6 +27,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Subscription {
+    /// What the client watches.
     view: Arc<View>,
     /// Number of the state that the client got last; 0 for none.
     seen: u64,

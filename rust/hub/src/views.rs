@@ -10,18 +10,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use rankwire_engine::{Board, Engine, List, Score};
-use serde::Serialize;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use rankwire_engine::{Board, Engine, List};
 
 use crate::channel::{self, Subject};
 use crate::mailbox::Mailbox;
-use crate::protocol::{CommandError, to_json};
+use crate::protocol::CommandError;
+use crate::state::{State, content};
 use crate::stats::Counters;
 
 /// All views of the hub.
@@ -38,17 +36,22 @@ pub(crate) struct Registry {
 /// The views of one life of a board.
 #[derive(Debug)]
 struct Group {
+    /// This life of the board; a later one has another id.
     board: Arc<Board>,
     /// Version of the list that the last tick encoded.
     version: u64,
+    /// The views that have watchers.
     views: HashMap<Subject, Arc<View>>,
 }
 
 /// One view: a subject of one life of a board.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// The name that watchers subscribe to.
     channel: Box<str>,
+    /// The board that the view shows a part of.
     board: Arc<Board>,
+    /// Which part.
     subject: Subject,
     /// The newest state. Only the ticker stores another one.
     state: ArcSwap<State>,
@@ -56,17 +59,6 @@ pub(crate) struct View {
     ended: AtomicBool,
     /// Who must be told, by the id of the connection.
     watchers: Mutex<HashMap<u64, Watcher>>,
-}
-
-/// What a view shows, encoded as the push that every watcher gets.
-#[derive(Debug)]
-pub(crate) struct State {
-    /// Counts the states of a view, from 1.
-    pub(crate) number: u64,
-    /// The whole push: one JSON object.
-    pub(crate) push: Utf8Bytes,
-    /// Where in `push` the part lies that makes the state another one: all but the version.
-    content: Range<usize>,
 }
 
 /// One connection that watches a view.
@@ -237,71 +229,7 @@ impl View {
     }
 }
 
-impl State {
-    fn new(number: u64, channel: &str, board: &Board, list: &List, content: &str) -> Self {
-        let (channel, board, version) = (to_json(channel), board.name(), list.version());
-        // A board name needs no escaping.
-        let mut push = format!(
-            r#"{{"push":{{"channel":{channel},"pub":{{"data":{{"board":"{board}","version":{version},"#
-        );
-        let start = push.len();
-        push.push_str(content);
-        let content = start..push.len();
-        push.push_str("}}}");
-        Self { number, push: push.into(), content }
-    }
-
-    fn content(&self) -> &str {
-        &self.push.as_str()[self.content.clone()]
-    }
-}
-
-#[derive(Serialize)]
-struct Top<'a> {
-    total: u64,
-    entries: Vec<Row<'a>>,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    member: &'a str,
-    score: Score,
-}
-
-#[derive(Serialize)]
-struct Standing<'a> {
-    member: &'a str,
-    score: Option<Score>,
-    rank: Option<u64>,
-    total: u64,
-}
-
-/// The members of the state's object after `board` and `version`, with its closing brace.
-fn content(board: &Board, list: &List, subject: &Subject) -> String {
-    let total = list.len();
-    let mut object = match subject {
-        Subject::Top(rows) => {
-            let entries = list
-                .page(0, *rows)
-                .map(|entry| Row { member: entry.member, score: board.score(entry.key) })
-                .collect();
-            to_json(&Top { total, entries })
-        }
-        Subject::Member(member) => {
-            let entry = list.entry(member);
-            to_json(&Standing {
-                member,
-                score: entry.map(|entry| board.score(entry.key)),
-                rank: entry.map(|entry| entry.rank),
-                total,
-            })
-        }
-    };
-    object.remove(0);
-    object
-}
-
-/// Locks what no panic can leave half changed: every critical section here is one map operation.
+/// Locks a map whose users do not panic; if one did, the worst would be a group without views.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
-//! The TCP stream of one connection, which counts the bytes that the socket has taken.
+//! The TCP stream of one connection: counts the bytes that the socket has taken, and ends well.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::stats::Counters;
@@ -13,6 +13,7 @@ use crate::stats::Counters;
 /// A TCP stream that counts.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    /// The socket.
     stream: TcpStream,
     /// Bytes that the socket has taken so far: how a slow client is told from a stopped one.
     written: u64,
@@ -28,6 +29,15 @@ impl Wire {
     /// Bytes that the socket has taken so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Ends this side and waits until the client has ended its own: closing a socket at once, with
+    /// bytes of the client still unread, could destroy what is on its way to the client.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        self.shutdown().await?;
+        let mut rest = [0; 1024];
+        while self.read(&mut rest).await? > 0 {}
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
 //! What the server says to what a client says, as tables.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What a client cannot make the server do: limits, timers, the handshake.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! How a hub ends and another one takes its place.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

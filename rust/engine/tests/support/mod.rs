@@ -1,5 +1,8 @@
 //! A server in miniature: an engine, storage in memory and a clock that stands still.
 #![allow(dead_code, reason = "every test file uses another part")]
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails, as it should")]
+
+pub(crate) mod model;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

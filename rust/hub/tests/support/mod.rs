@@ -29,9 +29,10 @@ pub(crate) struct World {
 
 impl World {
     /// A hub with the board `b`, where `ann` has 30, `bob` 20 and `cid` 10.
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(mut config: Config) -> Self {
+        config.address = SocketAddr::from(([127, 0, 0, 1], 0));
         let engine = Arc::new(Recovery::new([]).finish(1, Limits::default()));
-        let hub = Hub::start(Arc::clone(&engine), local(config)).unwrap();
+        let hub = Hub::start(Arc::clone(&engine), config).unwrap();
         let world = Self { engine, hub };
         world.create("b");
         world.submit("b", &[("ann", 30), ("bob", 20), ("cid", 10)]);
@@ -86,11 +87,6 @@ impl World {
             reply.outcome.unwrap();
         }
     }
-}
-
-/// The configuration on a free local port.
-pub(crate) fn local(config: Config) -> Config {
-    Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..config }
 }
 
 /// A configuration with a short tick.

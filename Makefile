@@ -1,0 +1,103 @@
+# The one front door. `make` lists the targets.
+#
+# Needs a Rust toolchain and Python 3.11 or newer; everything else is installed into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+N ?= 1000000
+# The history that `make demo` replays; without one the demo makes up its own.
+DEMO_DATA ?= $(firstword $(wildcard ../shared/data/goalscorers.csv))
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+
+# Set-up
+
+.venv/python: pyproject.toml
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+.venv/rankwire: .venv/python pyproject.toml $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	touch $@
+
+.PHONY: dev
+dev: .venv/rankwire ## Install everything into .venv, with the extension built for speed
+
+# Use
+
+.PHONY: demo
+demo: .venv/rankwire ## Replay a real history into a real server and watch it live
+	$(BIN)/rankwire demo $(DEMO_DATA)
+
+.PHONY: serve
+serve: .venv/rankwire ## Run a server on this machine
+	$(BIN)/rankwire serve
+
+# Checks
+
+.PHONY: test
+test: test-rust test-python ## Run all tests
+
+.PHONY: test-rust
+test-rust: ## Run the tests of the Rust crates
+	cargo test --workspace --quiet
+
+.PHONY: test-python
+test-python: .venv/rankwire ## Run the tests of the server
+	$(BIN)/pytest -q
+
+.PHONY: lint
+lint: .venv/rankwire ## Check style, types, layers and spelling
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest rankwire._core --allowlist python/stubtest-allowlist
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+.PHONY: fmt
+fmt: .venv/python ## Format everything
+	cargo fmt --all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: ci
+ci: lint test ## What every change must pass
+
+.PHONY: verify
+verify: .venv/rankwire ## The long runs: minutes to hours
+	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
+	RANKWIRE_KILLS=1000 $(BIN)/pytest -q -m 'slow or not slow' --timeout 7200 tests/failure
+
+# Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
+
+.venv/bench: .venv/rankwire
+	$(BIN)/python -m pip install --quiet --group bench
+	command -v wrk redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk redis-server; }
+	touch $@
+
+.PHONY: bench-http
+bench-http: .venv/bench ## Durable submits over HTTP, beside a raw echo and FastAPI with Redis
+	$(BIN)/python loadtests/bench_http.py
+
+.PHONY: bench-restart
+bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000), beside Redis
+	$(BIN)/python loadtests/bench_restart.py --members $(N)
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -rf .venv build dist

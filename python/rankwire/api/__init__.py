@@ -1,0 +1,1 @@
+"""The HTTP API: `app.build` makes it, `routes` is the table of everything it answers."""

@@ -1,0 +1,85 @@
+"""Puts the API together: the lean path in front, the framework's routes behind it.
+
+Promises: every row of the route table is served, HEAD wherever GET is; a known path with another
+method gets 405 with `Allow`, an unknown path 404; and every refusal is a problem.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rankwire.api.hot import Hot
+from rankwire.api.openapi import document
+from rankwire.api.operations import Endpoint, Operation
+from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
+from rankwire.api.routes import OPERATIONS
+from rankwire.api.service import Service
+from rankwire.ops.metrics import Requests, scraper
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rankwire import _core
+    from rankwire.writer import Writer
+
+UNMATCHED: Final = "unmatched"
+"""Name in the metrics for requests that no operation takes."""
+
+_METHOD_NOT_ALLOWED_STATUS: Final = 405
+
+
+def build(writer: Writer, hub: _core.Hub | None, max_body_bytes: int) -> ASGIApp:
+    """Make the API over a running writer. Has no lifespan of its own."""
+    requests = {operation.name: Requests() for operation in OPERATIONS}
+    requests[UNMATCHED] = Requests()
+    service = Service(writer, document(OPERATIONS), scraper(writer, hub, requests))
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    routes = [
+        Route(
+            path,
+            Endpoint(operations, service, requests, max_body_bytes),
+            methods=list(operations),
+            name=path,
+        )
+        for path, operations in by_path.items()
+    ]
+    return Hot(service, requests, _framework(routes, requests[UNMATCHED]))
+
+
+def _framework(routes: list[Route], unmatched: Requests) -> ASGIApp:
+    """Route by the path as it was sent, so that an escaped slash divides nothing."""
+
+    def refuse_unmatched(request: Request, error: Exception) -> Response:
+        start, body = refuse(_no_route(error), request.scope["raw_path"])
+        unmatched.count(start["status"], 0.0)
+        response = Response(body, start["status"])
+        response.raw_headers = start["headers"]
+        return response
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: refuse_unmatched})
+    app.router.redirect_slashes = False
+
+    async def by_raw_path(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        await app(scope, receive, send)
+
+    return by_raw_path
+
+
+def _no_route(error: Exception) -> ProblemError:
+    """Turn the framework's refusal into ours."""
+    if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED_STATUS:
+        methods = sorted((error.headers or {})["Allow"].split(", "))
+        allow = ", ".join(methods)
+        headers = ((b"allow", allow.encode()),)
+        return ProblemError(METHOD_NOT_ALLOWED, f"the path takes {allow}", headers=headers)
+    return ProblemError(UNKNOWN_PATH, "nothing is served at this path")

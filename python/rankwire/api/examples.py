@@ -1,0 +1,42 @@
+"""Examples for the OpenAPI document: one small board, told consistently."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_Example = dict[str, Any]
+
+CONFIG: Final[_Example] = {"score": "int64", "order": "desc", "policy": "best", "ties": "first"}
+BOARD: Final[_Example] = {"board": "season-1", **CONFIG, "version": 3, "total": 2}
+BOARDS: Final[_Example] = {"boards": [BOARD], "next": None}
+
+SUBMIT: Final[_Example] = {"member": "ada", "score": 1200, "at": "2026-03-01T12:00:00Z"}
+RECEIPT: Final[_Example] = {
+    "board": "season-1",
+    "member": "ada",
+    "score": 1200,
+    "rank": 1,
+    "previous_score": 900,
+    "previous_rank": 2,
+    "changed": True,
+    "version": 3,
+}
+
+BATCH: Final = [SUBMIT, {"member": "grace", "score": 1000}]
+BATCH_LINES: Final = '{"member":"ada","score":1200}\n{"member":"grace","score":1000}\n'
+BATCH_RECEIPT: Final[_Example] = {
+    "board": "season-1",
+    "submitted": 2,
+    "changed": 2,
+    "version": 3,
+}
+
+_ENTRIES: Final = [
+    {"rank": 1, "member": "ada", "score": 1200},
+    {"rank": 2, "member": "grace", "score": 1000},
+]
+PAGE: Final[_Example] = {"board": "season-1", "version": 3, "total": 2, "entries": _ENTRIES}
+NAMES: Final[_Example] = {"members": ["grace", "ada", "alan"]}
+STANDINGS: Final[_Example] = {**PAGE, "missing": ["alan"]}
+STANDING: Final[_Example] = {"board": "season-1", "version": 3, **_ENTRIES[0], "total": 2}
+COUNT: Final[_Example] = {"board": "season-1", "version": 3, "count": 1, "total": 2}

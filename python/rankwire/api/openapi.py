@@ -1,0 +1,155 @@
+"""The OpenAPI 3.1 document, made from the route table and the Structs of `model`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from rankwire import _core
+from rankwire.api.operations import Operation, Reply
+from rankwire.api.problems import PROBLEM_JSON, TYPE_PREFIX, Kind
+from rankwire.model import BoardName, Member, Problem
+
+_Schema = dict[str, Any]
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_PATH_PARAMETERS: Final = {"board": (BoardName, "season-1"), "member": (Member, "ada")}
+_TAGS: Final = {
+    "boards": "Boards and their configuration.",
+    "scores": "What changes a board. Every answer means that the change is durable.",
+    "ranks": "What a board says. Every answer is exact and belongs to one version.",
+    "server": "The server itself.",
+}
+_DESCRIPTION: Final = """\
+Leaderboards with exact ranks and durable submits. Ranks count from 1.
+
+Every refusal is a problem (RFC 9457) and has changed nothing. Segments of a path are
+percent-encoded UTF-8, so a member id may hold any character, "/" included. HEAD is served where GET
+is. Parameters and fields that are not listed here are refused."""
+
+
+def document(operations: Iterable[Operation]) -> bytes:
+    """Write the document as JSON."""
+    operations = tuple(operations)
+    paths: dict[str, _Schema] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    _, components = msgspec.json.schema_components(
+        [Problem, *_kinds(operations)], ref_template=_REFERENCE
+    )
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Rankwire",
+                "version": _core.__version__,
+                "description": _DESCRIPTION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+            "paths": paths,
+            "components": {"schemas": components},
+        }
+    )
+
+
+def _kinds(operations: Iterable[Operation]) -> Iterator[Any]:
+    for operation in operations:
+        if operation.body is not None:
+            yield operation.body.kind
+        yield from (reply.kind for reply in operation.replies.values() if reply.kind is not None)
+
+
+def _schema(kind: Any) -> _Schema:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    return schema
+
+
+def _operation(operation: Operation) -> _Schema:
+    described: _Schema = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
+        "responses": {
+            **{str(status): _reply(reply) for status, reply in operation.replies.items()},
+            **_problems(operation.problems),
+        },
+    }
+    if (body := operation.body) is not None:
+        schema = _schema(body.kind)
+        described["requestBody"] = {
+            "required": body.default is None,
+            "content": {
+                media: {"schema": schema, "example": example}
+                for media, example in body.examples.items()
+            },
+        }
+    return described
+
+
+def _path_parameters(path: str) -> Iterator[_Schema]:
+    for name in re.findall(r"{(\w+)}", path):
+        kind, example = _PATH_PARAMETERS[name]
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _schema(kind),
+            "example": example,
+        }
+
+
+def _query_parameters(query: type[msgspec.Struct]) -> Iterator[_Schema]:
+    _, components = msgspec.json.schema_components([query])
+    for name, schema in components[query.__name__]["properties"].items():
+        yield {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def _reply(reply: Reply) -> _Schema:
+    described: _Schema = {"description": reply.description}
+    if reply.headers:
+        described["headers"] = _headers(reply.headers)
+    if reply.kind is not None:
+        content: _Schema = {"schema": _schema(reply.kind)}
+        if reply.example is not None:
+            content["example"] = reply.example
+        described["content"] = dict.fromkeys(reply.media, content)
+    return described
+
+
+def _problems(kinds: Iterable[Kind]) -> dict[str, _Schema]:
+    """Describe the refusals, which share a response when they share a status."""
+    by_status: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return {str(status): _problem(by_status[status]) for status in sorted(by_status)}
+
+
+def _problem(kinds: list[Kind]) -> _Schema:
+    kind = kinds[0]
+    example = {
+        "type": TYPE_PREFIX + kind.slug,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.meaning,
+        "instance": "/v1/boards/season-1",
+    }
+    described: _Schema = {
+        "description": " ".join(f"`{kind.slug}`: {kind.meaning}" for kind in kinds),
+        "content": {PROBLEM_JSON.decode(): {"schema": _schema(Problem), "example": example}},
+    }
+    if kind.headers:
+        described["headers"] = _headers({"Retry-After": "Seconds to wait before trying again."})
+    return described
+
+
+def _headers(descriptions: Mapping[str, str]) -> _Schema:
+    return {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in descriptions.items()
+    }

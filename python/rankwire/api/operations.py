@@ -1,0 +1,109 @@
+"""What one row of the route table holds, and the endpoint that serves rows.
+
+The endpoint checks a request from the outside in: path, query, body, then the core. The first
+thing that is wrong is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from rankwire.api.addresses import decode_text, read_query
+from rankwire.api.answers import Answer, send_answer
+from rankwire.api.bodies import Body, read_body
+from rankwire.api.problems import DisconnectedError, Kind, refuse
+from rankwire.model import NoQuery
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from rankwire.api.service import Service
+    from rankwire.ops.metrics import Requests
+
+JSON: Final = "application/json"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request, decoded."""
+
+    board: str
+    member: str
+    query: Any
+    body: Any
+    headers: Mapping[bytes, bytes]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One answer that an operation may give, for the document."""
+
+    description: str
+    kind: Any = None
+    example: object = None
+    media: Sequence[str] = (JSON,)
+    headers: Mapping[str, str] = {}
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One method of one path."""
+
+    name: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    run: Callable[[Service, Call], Answer | Awaitable[Answer]]
+    replies: Mapping[int, Reply]
+    problems: tuple[Kind, ...]
+    query: type[msgspec.Struct] = NoQuery
+    body: Body | None = None
+
+
+class Endpoint:
+    """Serves all operations of one path, as an ASGI app behind a route."""
+
+    def __init__(
+        self,
+        operations: Mapping[str, Operation],
+        service: Service,
+        requests: Mapping[str, Requests],
+        max_body_bytes: int,
+    ) -> None:
+        """Serve `operations` by method; HEAD is served by GET."""
+        self._operations = dict(operations)
+        if "GET" in operations:
+            self._operations["HEAD"] = operations["GET"]
+        self._service = service
+        self._requests = requests
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = perf_counter()
+        operation = self._operations[scope["method"]]
+        try:
+            call = await self._read(operation, scope, receive)
+            answer = operation.run(self._service, call)
+            if not isinstance(answer, tuple):
+                answer = await answer
+        except DisconnectedError:
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client gets a problem
+            answer = refuse(error, scope["raw_path"])
+        await send_answer(send, answer)
+        self._requests[operation.name].count(answer[0]["status"], perf_counter() - started)
+
+    async def _read(self, operation: Operation, scope: Scope, receive: Receive) -> Call:
+        names = {
+            name: decode_text(segment.encode("latin-1"))
+            for name, segment in scope["path_params"].items()
+        }
+        query = read_query(operation.query, scope["query_string"])
+        headers = dict(scope["headers"])
+        body = None
+        if operation.body is not None:
+            body = await read_body(operation.body, headers, receive, self._max_body_bytes)
+        return Call(names.get("board", ""), names.get("member", ""), query, body, headers)

@@ -1,0 +1,201 @@
+"""Every way in which a request is refused, and how refusals are written (RFC 9457).
+
+`KINDS` is the only list of them: the code raises them, the OpenAPI document declares them and the
+manual's table is compared with them. A refused request has changed nothing. Details quote at most
+a few words of what the client sent.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import UNSET
+
+from rankwire import _core
+from rankwire.api.answers import Answer, Headers, start
+from rankwire.model import Problem
+
+PROBLEM_JSON: Final = b"application/problem+json"
+TYPE_PREFIX: Final = "urn:rankwire:problem:"
+
+# Longest texts in a problem; what is longer is a client's input and gets cut.
+_DETAIL_CHARACTERS: Final = 200
+_FIELD_CHARACTERS: Final = 100
+_INSTANCE_CHARACTERS: Final = 200
+
+_log = structlog.get_logger(__name__)
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of problem."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+    headers: Headers = ()
+
+
+_LATER: Final[Headers] = ((b"retry-after", b"1"),)
+
+MALFORMED = Kind(
+    "malformed",
+    400,
+    "Malformed request",
+    "The body is not JSON, NDJSON or MessagePack, or an escape in the address is broken.",
+)
+UNKNOWN_PATH = Kind("unknown-path", 404, "Unknown path", "Nothing is served at this path.")
+UNKNOWN_BOARD = Kind("unknown-board", 404, "Unknown board", "There is no board of this name.")
+UNKNOWN_MEMBER = Kind("unknown-member", 404, "Unknown member", "The board has no such member.")
+METHOD_NOT_ALLOWED = Kind(
+    "method-not-allowed",
+    405,
+    "Method not allowed",
+    "The path is served, but not with this method; `Allow` lists those it takes.",
+)
+CONFLICT = Kind(
+    "board-conflict", 409, "Board conflict", "The board exists with another configuration."
+)
+LIMIT = Kind(
+    "limit-reached",
+    409,
+    "Limit reached",
+    "The server holds as many boards, or the board as many members, as it may.",
+)
+TOO_LARGE = Kind("too-large", 413, "Body too large", "The body is larger than the limit.")
+UNSUPPORTED = Kind(
+    "unsupported-media-type",
+    415,
+    "Unsupported media type",
+    "The body's type, charset or encoding is not taken here.",
+)
+INVALID = Kind(
+    "invalid",
+    422,
+    "Invalid request",
+    "The request can be read, but a value is wrong; `field` names it.",
+)
+INTERNAL = Kind("internal", 500, "Internal error", "A fault of the server; its log tells more.")
+BUSY = Kind(
+    "busy", 503, "Busy", "Too many writes wait already; send it again, see `Retry-After`.", _LATER
+)
+UNAVAILABLE = Kind(
+    "unavailable",
+    503,
+    "Service unavailable",
+    "The storage cannot commit, or the server starts or stops; see `Retry-After`.",
+    _LATER,
+)
+
+KINDS: Final = (
+    MALFORMED,
+    UNKNOWN_PATH,
+    UNKNOWN_BOARD,
+    UNKNOWN_MEMBER,
+    METHOD_NOT_ALLOWED,
+    CONFLICT,
+    LIMIT,
+    TOO_LARGE,
+    UNSUPPORTED,
+    INVALID,
+    INTERNAL,
+    BUSY,
+    UNAVAILABLE,
+)
+
+_OF_CORE: Final[dict[type[_core.RankwireError], Kind]] = {
+    _core.ConflictError: CONFLICT,
+    _core.InvalidError: INVALID,
+    _core.LimitError: LIMIT,
+    _core.BusyError: BUSY,
+    _core.UnavailableError: UNAVAILABLE,
+}
+_NOT_FOUND: Final = {"board": UNKNOWN_BOARD, "member": UNKNOWN_MEMBER}
+
+# How msgspec ends its messages: where it is, and whether it was a key.
+_PLACE = re.compile(r" - at (?:`key` in )?`\$(.*)`\Z", re.DOTALL)
+_NAMED = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
+
+
+class ProblemError(Exception):
+    """A refusal."""
+
+    def __init__(
+        self, kind: Kind, detail: str, field: str | None = None, headers: Headers = ()
+    ) -> None:
+        """Say what kind it is, what is wrong and where; `headers` add to the kind's own."""
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.field = field
+        self.headers = headers
+
+
+class DisconnectedError(Exception):
+    """The client went away; there is nobody to answer."""
+
+
+def classify(error: Exception) -> ProblemError:
+    """Tell what kind of refusal an exception is; an unexpected one is logged."""
+    match error:
+        case ProblemError():
+            return error
+        case _core.RankwireError():
+            return _from_core(error)
+        case msgspec.ValidationError():
+            return _from_validation(str(error))
+        case msgspec.DecodeError():
+            return ProblemError(MALFORMED, str(error))
+        case UnicodeDecodeError():
+            return ProblemError(MALFORMED, "the text is not UTF-8")
+        case _:
+            _log.error("request failed", exc_info=error)
+            return ProblemError(INTERNAL, "something went wrong on the server")
+
+
+def refuse(error: Exception, raw_path: bytes) -> Answer:
+    """Answer a request that failed."""
+    problem = classify(error)
+    kind, field = problem.kind, problem.field
+    body = msgspec.json.encode(
+        Problem(
+            type=TYPE_PREFIX + kind.slug,
+            title=kind.title,
+            status=kind.status,
+            detail=_cut(problem.detail, _DETAIL_CHARACTERS),
+            instance=_cut(raw_path.decode("latin-1"), _INSTANCE_CHARACTERS),
+            field=UNSET if field is None else _cut(field, _FIELD_CHARACTERS),
+        )
+    )
+    content_type = (b"content-type", PROBLEM_JSON)
+    return start(kind.status, content_type, *kind.headers, *problem.headers), body
+
+
+def _from_core(error: _core.RankwireError) -> ProblemError:
+    message, field, index = error.args
+    if isinstance(error, _core.NotFoundError):
+        return ProblemError(_NOT_FOUND[field or "board"], message, field)
+    kind = _OF_CORE.get(type(error), INTERNAL)
+    return ProblemError(kind, message, field if index is None else _join(f"[{index}]", field))
+
+
+def _from_validation(message: str) -> ProblemError:
+    """Take msgspec's message apart: what is wrong, and in which field."""
+    place = _PLACE.search(message)
+    what = message[: place.start()] if place else message
+    field = place[1].removeprefix(".") if place else ""
+    # A field that is missing or too much is named in the text, not in the place.
+    if named := _NAMED.match(what):
+        field = _join(field, named[1])
+    return ProblemError(INVALID, what, field or None)
+
+
+def _join(place: str, name: str | None) -> str:
+    return f"{place}.{name}" if place and name else place or name or ""
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[:characters] + "…"

@@ -1,0 +1,252 @@
+"""The route table: everything the API answers, in one place.
+
+`app` serves exactly these rows, `openapi` describes exactly these rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rankwire.api import examples, problems
+from rankwire.api.bodies import JSON, MSGPACK, NDJSON, Body, batch_decoders, plain_decoders
+from rankwire.api.operations import Operation, Reply
+from rankwire.model import (
+    AroundQuery,
+    BatchReceipt,
+    Board,
+    BoardConfig,
+    Boards,
+    BoardsQuery,
+    Count,
+    CountQuery,
+    Names,
+    Page,
+    Receipt,
+    Standing,
+    Standings,
+    Status,
+    Submit,
+    Submits,
+    TopQuery,
+)
+
+_BOARD: Final = "/v1/boards/{board}"
+_MEMBER: Final = _BOARD + "/members/{member}"
+
+# What can be wrong with any request, with any path that names something, with any body, and with
+# any write.
+_ANY: Final = (problems.INVALID, problems.INTERNAL)
+_NAMED: Final = (problems.MALFORMED, *_ANY)
+_OF_BOARD: Final = (*_NAMED, problems.UNKNOWN_BOARD)
+_OF_MEMBER: Final = (*_OF_BOARD, problems.UNKNOWN_MEMBER)
+_BODY: Final = (problems.TOO_LARGE, problems.UNSUPPORTED)
+_WRITE: Final = (problems.BUSY, problems.UNAVAILABLE)
+
+_GONE: Final = {204: Reply("It is gone.")}
+
+BOARDS: Final = (
+    Operation(
+        "list_boards",
+        "GET",
+        "/v1/boards",
+        "boards",
+        "List boards by name",
+        lambda service, call: service.list_boards(call.query),
+        {200: Reply("A page of boards.", Boards, examples.BOARDS)},
+        _NAMED,
+        query=BoardsQuery,
+    ),
+    Operation(
+        "create_board",
+        "PUT",
+        _BOARD,
+        "boards",
+        "Create a board, or confirm that it exists just so",
+        lambda service, call: service.create_board(call.board, call.body),
+        {
+            200: Reply("It existed just so.", Board, examples.BOARD),
+            201: Reply("It was created.", Board, examples.BOARD),
+        },
+        (*_NAMED, *_BODY, problems.CONFLICT, problems.LIMIT, *_WRITE),
+        body=Body(
+            BoardConfig,
+            plain_decoders(BoardConfig),
+            dict.fromkeys((JSON, MSGPACK), examples.CONFIG),
+            default=BoardConfig(),
+        ),
+    ),
+    Operation(
+        "describe_board",
+        "GET",
+        _BOARD,
+        "boards",
+        "Describe a board",
+        lambda service, call: service.describe_board(call.board),
+        {200: Reply("The board.", Board, examples.BOARD)},
+        _OF_BOARD,
+    ),
+    Operation(
+        "delete_board",
+        "DELETE",
+        _BOARD,
+        "boards",
+        "Delete a board with everything in it",
+        lambda service, call: service.delete_board(call.board),
+        _GONE,
+        (*_OF_BOARD, *_WRITE),
+    ),
+)
+
+SCORES: Final = (
+    Operation(
+        "submit",
+        "POST",
+        _BOARD + "/scores",
+        "scores",
+        "Submit one score; answered when it is durable",
+        lambda service, call: service.submit(call.board, call.body),
+        {200: Reply("The receipt.", Receipt, examples.RECEIPT)},
+        (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
+        body=Body(Submit, plain_decoders(Submit), dict.fromkeys((JSON, MSGPACK), examples.SUBMIT)),
+    ),
+    Operation(
+        "submit_batch",
+        "POST",
+        _BOARD + "/scores:batch",
+        "scores",
+        "Submit many scores, all or nothing; answered when they are durable",
+        lambda service, call: service.submit_batch(call.board, call.body),
+        {200: Reply("The receipt.", BatchReceipt, examples.BATCH_RECEIPT)},
+        (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
+        body=Body(
+            Submits,
+            batch_decoders(),
+            {JSON: examples.BATCH, NDJSON: examples.BATCH_LINES, MSGPACK: examples.BATCH},
+            is_small=False,
+        ),
+    ),
+    Operation(
+        "remove_member",
+        "DELETE",
+        _MEMBER,
+        "scores",
+        "Remove a member from the board",
+        lambda service, call: service.remove_member(call.board, call.member),
+        _GONE,
+        (*_OF_MEMBER, *_WRITE),
+    ),
+)
+
+RANKS: Final = (
+    Operation(
+        "top",
+        "GET",
+        _BOARD + "/top",
+        "ranks",
+        "Get a page of the ranking, best first",
+        lambda service, call: service.top(
+            call.board, call.query, call.headers.get(b"if-none-match")
+        ),
+        {
+            200: Reply(
+                "The page.", Page, examples.PAGE, headers={"ETag": "Names the board's version."}
+            ),
+            304: Reply("`If-None-Match` names this version.", media=()),
+        },
+        _OF_BOARD,
+        query=TopQuery,
+    ),
+    Operation(
+        "standing",
+        "GET",
+        _MEMBER,
+        "ranks",
+        "Get a member's score and rank",
+        lambda service, call: service.standing(call.board, call.member),
+        {200: Reply("The standing.", Standing, examples.STANDING)},
+        _OF_MEMBER,
+    ),
+    Operation(
+        "around",
+        "GET",
+        _MEMBER + "/around",
+        "ranks",
+        "Get a member with its neighbours",
+        lambda service, call: service.around(call.board, call.member, call.query),
+        {200: Reply("The neighbourhood.", Page, examples.PAGE)},
+        _OF_MEMBER,
+        query=AroundQuery,
+    ),
+    Operation(
+        "standings",
+        "POST",
+        _BOARD + "/standings",
+        "ranks",
+        "Get the standings of the named members, best first",
+        lambda service, call: service.standings(call.board, call.body),
+        {200: Reply("The standings.", Standings, examples.STANDINGS)},
+        (*_OF_BOARD, *_BODY),
+        body=Body(
+            Names,
+            plain_decoders(Names),
+            dict.fromkeys((JSON, MSGPACK), examples.NAMES),
+            is_small=False,
+        ),
+    ),
+    Operation(
+        "count",
+        "GET",
+        _BOARD + "/count",
+        "ranks",
+        "Count the members with a score within bounds",
+        lambda service, call: service.count(call.board, call.query),
+        {200: Reply("The count.", Count, examples.COUNT)},
+        _OF_BOARD,
+        query=CountQuery,
+    ),
+)
+
+SERVER: Final = (
+    Operation(
+        "alive",
+        "GET",
+        "/healthz",
+        "server",
+        "Tell whether the process answers",
+        lambda service, _: service.alive(),
+        {200: Reply("It does.", Status, {"status": "ok"})},
+        _NAMED,
+    ),
+    Operation(
+        "ready",
+        "GET",
+        "/readyz",
+        "server",
+        "Tell whether the server can take writes",
+        lambda service, _: service.ready(),
+        {200: Reply("It can.", Status, {"status": "ready"})},
+        (*_NAMED, problems.UNAVAILABLE),
+    ),
+    Operation(
+        "metrics",
+        "GET",
+        "/metrics",
+        "server",
+        "Get the metrics for Prometheus",
+        lambda service, call: service.metrics(call.headers.get(b"accept", b"").decode("latin-1")),
+        {200: Reply("The metrics.", str, media=("text/plain", "application/openmetrics-text"))},
+        _NAMED,
+    ),
+    Operation(
+        "openapi",
+        "GET",
+        "/openapi.json",
+        "server",
+        "Get this document",
+        lambda service, _: service.openapi(),
+        {200: Reply("The document.", dict)},
+        _NAMED,
+    ),
+)
+
+OPERATIONS: Final = (*BOARDS, *SCORES, *RANKS, *SERVER)

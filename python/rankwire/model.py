@@ -1,0 +1,262 @@
+"""What goes over the wire: the requests, their parameters, and the answers.
+
+Each Struct is the one definition of its shape: requests are decoded into it, the OpenAPI document
+describes it, and the tests read answers through it. Requests refuse fields they do not know.
+The server itself never builds the answers here except `Status` and `Problem`: the core hands them
+over as JSON.
+
+What depends on a board is left to the core, which knows it: whether a fraction is a score there,
+or how large a sum may grow. Rules that only the core checks stand in the schema for readers.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+BATCH_ITEMS: Final = 10_000
+"""Most scores in one batch."""
+
+PAGE_ENTRIES: Final = 1000
+"""Most entries of a page, and most names in one question for standings."""
+
+RADIUS: Final = 500
+"""Most neighbours on each side."""
+
+BOARD_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
+# No board has more members, so no page starts later.
+_LARGEST_OFFSET: Final = 2**32 - 1
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+_Int64 = Annotated[int, Meta(ge=_INT64_MIN, le=_INT64_MAX)]
+Score = _Int64 | float
+"""An integer of 64 bits or a finite float; NaN and infinities are refused by the core."""
+
+BoardName = Annotated[
+    str,
+    Meta(
+        description="A letter or digit, then letters, digits, '.', '_' or '-'; at most 64.",
+        extra_json_schema={"pattern": BOARD_PATTERN},
+    ),
+]
+Member = Annotated[
+    str,
+    Meta(
+        description="Any text of 1 to 128 bytes in UTF-8 without control characters.",
+        extra_json_schema={
+            "minLength": 1,
+            "maxLength": 128,
+            "pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$",
+        },
+    ),
+]
+Version = Annotated[int, Meta(description="Grows with every change of the board.")]
+Rank = Annotated[int, Meta(description="Counts from 1.")]
+Total = Annotated[int, Meta(description="How many members the board has.")]
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything that comes in."""
+
+
+# Bodies.
+
+
+class BoardConfig(Request, frozen=True):
+    """Configuration of a board; it stays as it was when the board was created."""
+
+    score: Annotated[
+        Literal["int64", "float64"], Meta(description="What a score is on this board.")
+    ] = "int64"
+    order: Annotated[
+        Literal["desc", "asc"], Meta(description="Whether the highest or the lowest is best.")
+    ] = "desc"
+    policy: Annotated[
+        Literal["best", "last", "sum"],
+        Meta(description="What counts of a member's submits: the best, the last, or their sum."),
+    ] = "best"
+    ties: Annotated[
+        Literal["first", "last", "member"],
+        Meta(
+            description="Who is ahead at equal scores: who reached it first, who reached it last, "
+            "or the smaller member id."
+        ),
+    ] = "first"
+
+
+class Submit(Request, frozen=True, gc=False):
+    """A score that a member has reached, or an amount to add on a board that sums."""
+
+    member: Member
+    score: Annotated[Score, Meta(description="A whole number on an int64 board.")]
+    at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="When it was reached, with a UTC offset; now if absent."),
+    ] = None
+
+    @property
+    def at_ms(self) -> int | None:
+        """The time in milliseconds since 1970, rounded down."""
+        return None if self.at is None else (self.at - _EPOCH) // _MILLISECOND
+
+
+Submits = Annotated[list[Submit], Meta(min_length=1, max_length=BATCH_ITEMS)]
+
+
+class Names(Request, frozen=True):
+    """Members to look up."""
+
+    members: Annotated[list[Member], Meta(min_length=1, max_length=PAGE_ENTRIES)]
+
+
+# Query parameters.
+
+
+class NoQuery(Request, frozen=True):
+    """No parameters."""
+
+
+class TopQuery(Request, frozen=True):
+    """Which part of the ranking."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most entries.")] = 10
+    offset: Annotated[
+        int, Meta(ge=0, le=_LARGEST_OFFSET, description="How many of the best to leave out.")
+    ] = 0
+
+
+class AroundQuery(Request, frozen=True):
+    """How far to look."""
+
+    radius: Annotated[int, Meta(ge=0, le=RADIUS, description="Most neighbours on each side.")] = 5
+
+
+class CountQuery(Request, frozen=True):
+    """Which scores; both bounds are included."""
+
+    min: Annotated[Score, Meta(description="Lowest score.")] | UnsetType = UNSET
+    max: Annotated[Score, Meta(description="Highest score.")] | UnsetType = UNSET
+
+
+class BoardsQuery(Request, frozen=True):
+    """Which part of the list of boards."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most boards.")] = 100
+    after: Annotated[str, Meta(description="`next` of the page before.")] = ""
+
+
+# Answers.
+
+
+class Board(msgspec.Struct, frozen=True):
+    """A board's configuration and size."""
+
+    board: BoardName
+    score: Literal["int64", "float64"]
+    order: Literal["desc", "asc"]
+    policy: Literal["best", "last", "sum"]
+    ties: Literal["first", "last", "member"]
+    version: Version
+    total: Total
+
+
+class Boards(msgspec.Struct, frozen=True):
+    """Boards in the order of their names."""
+
+    boards: list[Board]
+    next: Annotated[
+        str | None, Meta(description="`after` of the following page; null on the last one.")
+    ]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A submit that is durable, and where it left the member."""
+
+    board: BoardName
+    member: Member
+    score: Annotated[Score, Meta(description="What the board holds now.")]
+    rank: Rank
+    previous_score: Score | None
+    previous_rank: Rank | None
+    changed: Annotated[bool, Meta(description="Whether the board changed.")]
+    version: Version
+
+
+class BatchReceipt(msgspec.Struct, frozen=True):
+    """A batch that is durable as a whole."""
+
+    board: BoardName
+    submitted: Annotated[int, Meta(description="How many scores the batch had.")]
+    changed: Annotated[int, Meta(description="How many of them changed the board.")]
+    version: Version
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One place of the ranking."""
+
+    rank: Rank
+    member: Member
+    score: Score
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of the ranking at one version."""
+
+    board: BoardName
+    version: Version
+    total: Total
+    entries: list[Entry]
+
+
+class Standings(Page, frozen=True):
+    """The given members at one version, best first."""
+
+    missing: Annotated[list[str], Meta(description="Names that are not on the board.")]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One member's place."""
+
+    board: BoardName
+    version: Version
+    member: Member
+    score: Score
+    rank: Rank
+    total: Total
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many members have a score within bounds."""
+
+    board: BoardName
+    version: Version
+    count: int
+    total: Total
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How the server is."""
+
+    status: Literal["ok", "ready"]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why a request was refused (RFC 9457). Nothing was changed by it."""
+
+    type: Annotated[str, Meta(description="`urn:rankwire:problem:` and what kind of problem.")]
+    title: Annotated[str, Meta(description="The kind in words.")]
+    status: Annotated[int, Meta(description="The HTTP status, repeated.")]
+    detail: Annotated[str, Meta(description="What is wrong with this request.")]
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    field: (
+        Annotated[str, Meta(description="The parameter or field at fault, like `[17].score`.")]
+        | UnsetType
+    ) = UNSET
