@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from datetime import date, timedelta
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,8 +82,16 @@ def _scorer(dice: _Dice, goals: int) -> str:
     given, rest = number % len(_GIVEN), number // len(_GIVEN)
     family, generation = rest % len(_FAMILY), rest // len(_FAMILY)
     # The offset keeps the most frequent scorers from sharing one family name.
-    name = f"{_GIVEN[given]} {_FAMILY[(family + given) % len(_FAMILY)]}"
-    return f"{name} {generation + 1}" if generation else name
+    names = (_GIVEN[given], _initials(generation), _FAMILY[(family + given) % len(_FAMILY)])
+    return " ".join(filter(None, names))
+
+
+def _initials(number: int) -> str:
+    """Tell people of one name apart: none, A. to Z., then two letters."""
+    high, low = divmod(number, len(ascii_uppercase))
+    letters = [chr(ord("A") + high - 1)] if high else []
+    letters += [ascii_uppercase[low]] if number else []
+    return " ".join(f"{letter}." for letter in letters)
 
 
 def _flag(value: bool) -> str:

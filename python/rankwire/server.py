@@ -24,13 +24,14 @@ from granian.server.embed import Server as Granian
 from rankwire import _core, log
 from rankwire.api.app import build
 from rankwire.api.door import Door
+from rankwire.storage import StorageError
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from rankwire.settings import Settings
+    from rankwire.settings import Live, Settings
 
 # How long clients of either door are given to finish when the server stops.
 _GRACE_SECONDS: Final = 5.0
@@ -49,11 +50,14 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises StorageError or CorruptError when the storage cannot be used, OSError when an address
-    cannot be had.
+    Raises StorageError when the storage cannot be used, OSError when an address cannot be had.
     """
     log.configure(settings.log.level, settings.log.format)
-    if not run_tuned(_serve(settings)):
+    try:
+        ended_well = run_tuned(_serve(settings))
+    except _core.CorruptError as error:
+        raise StorageError(error.args[0]) from error
+    if not ended_well:
         sys.exit(1)
 
 
@@ -105,7 +109,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Writer:
     )
     writer.start()
     stack.push_async_callback(writer.stop)
-    hub = _core.Hub.start(engine, live.host, live.port, live.tick_ms, live.max_connections)
+    hub = _open_live(engine, live)
     stack.push_async_callback(asyncio.to_thread, hub.shutdown, _GRACE_SECONDS)
     door.open(build(writer, hub, settings.http.max_body_bytes))
     # First of all ends, so that what was accepted is answered while everything still works.
@@ -116,10 +120,18 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Writer:
     return writer
 
 
+def _open_live(engine: _core.Engine, live: Live) -> _core.Hub:
+    try:
+        return _core.Hub.start(engine, live.host, live.port, live.tick_ms, live.max_connections)
+    except OSError as error:
+        where = f"{live.host}:{live.port}"
+        raise OSError(f"cannot listen on {where} for live connections: {error}") from error
+
+
 async def _listen(settings: Settings, door: Door) -> tuple[int, Callable[[], Awaitable[None]]]:
     """Accept connections. Returns the port, and what ends it after answering requests at hand."""
     host = settings.http.host
-    port = settings.http.port or _free_port(host)
+    port = _claim_port(host, settings.http.port)
     granian = Granian(
         door,
         address=host,
@@ -143,9 +155,18 @@ async def _listen(settings: Settings, door: Door) -> tuple[int, Callable[[], Awa
     return port, leave
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+def _claim_port(host: str, port: int) -> int:
+    """Find a free port for 0, or make sure that nobody listens on the given one.
+
+    Granian shares ports (SO_REUSEPORT), so by itself it would take turns with another server.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port} for HTTP: {error}") from error
         return int(probe.getsockname()[1])
 
 

@@ -4,18 +4,20 @@ Promises about failures, because a sum must not count a submit twice:
 
 * :class:`ProblemError`: the server refused; nothing was recorded.
 * :class:`UnreachableError`: the request never left; nothing was recorded.
-* :class:`LostError`: the connection broke while the answer was due, or the server failed. The
-  submit may be recorded or not, so it is never sent again by itself.
+* :class:`LostError`: the connection broke while the answer was due, or the server failed while it
+  held the submit. It may be recorded or not.
 
-:meth:`Api.submit` and :meth:`Api.submit_batch` wait and try again when the server names a time to
-do so (503 with Retry-After) or cannot be reached, for at most :data:`PATIENCE_SECONDS`.
+Submits wait and try again, for at most :data:`PATIENCE_SECONDS`, when the server is busy or cannot
+be reached: nothing was recorded then. When it is *unavailable*, its storage has failed and the fate
+of what it held is open; then only submits are sent again that may count twice without harm.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -37,20 +39,31 @@ ANSWER_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 
+BUSY = "urn:rankwire:problem:busy"
+"""Type of the refusal that says: nothing was recorded, send it again."""
+
 _NOT_FOUND = 404
 _CREATED = 201
 _FIRST_ERROR = 400
 _FIRST_FAILURE = 500
 
 
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+
 class ProblemError(Exception):
     """The server's refusal, from its problem+json."""
 
-    def __init__(self, status: int, detail: str, field: str | None = None) -> None:
-        """Keep the status, the server's words and the field they are about."""
-        super().__init__(f"{status} {field}: {detail}" if field else f"{status} {detail}")
+    def __init__(self, status: int, problem: _Problem, retry_after: float | None = None) -> None:
+        """Keep the status, the server's words, and the seconds it asks to wait, if it does."""
+        words = problem.detail or problem.title or "without a reason"
+        super().__init__(
+            f"{status} {problem.field}: {words}" if problem.field else f"{status} {words}"
+        )
         self.status = status
-        self.retry_after: float | None = None
+        self.field = problem.field
+        self.retry_after = retry_after
+        self.is_busy = problem.type == BUSY
 
     @property
     def is_not_found(self) -> bool:
@@ -99,6 +112,7 @@ class _Body(msgspec.Struct, omit_defaults=True):
 
 
 class _Problem(msgspec.Struct):
+    type: str = ""
     title: str = ""
     detail: str = ""
     field: str | None = None
@@ -145,41 +159,53 @@ class Api:
         status, _ = await self._send("PUT", _path(board), msgspec.json.encode(shape))
         return status == _CREATED
 
+    async def describe(self, board: str) -> BoardShape:
+        """Return the shape of a board."""
+        _, answer = await self._send("GET", _path(board))
+        return self._decode(answer, BoardShape)
+
     async def top(self, board: str, limit: int, offset: int = 0) -> Page:
         """Return a page of the top of a board."""
         path = f"{_path(board)}/top?limit={limit}&offset={offset}"
         _, answer = await self._send("GET", path)
-        try:
-            return msgspec.json.decode(answer, type=Page)
-        except msgspec.DecodeError as error:
-            raise LostError(f"the answer of {self._base} is not Rankwire's: {error}") from error
+        return self._decode(answer, Page)
 
-    async def submit(self, board: str, row: Submit) -> None:
-        """Submit one score; returns when it is durable."""
-        await self._patiently(f"{_path(board)}/scores", msgspec.json.encode(_body(row)))
+    async def submit(self, board: str, row: Submit, *, repeatable: bool = False) -> None:
+        """Submit one score; returns when it is durable.
 
-    async def submit_batch(self, board: str, rows: Sequence[Submit]) -> bytes:
-        """Submit many scores in one call; returns the server's answer when all are durable."""
+        ``repeatable`` says that it does no harm if the score counts twice.
+        """
+        body = msgspec.json.encode(_body(row))
+        await self._patiently(f"{_path(board)}/scores", body, repeatable=repeatable)
+
+    async def submit_batch(
+        self, board: str, rows: Sequence[Submit], *, repeatable: bool = False
+    ) -> None:
+        """Submit many scores in one call, all or nothing; returns when all are durable."""
         body = msgspec.json.encode([_body(row) for row in rows])
-        return await self._patiently(f"{_path(board)}/scores:batch", body)
+        await self._patiently(f"{_path(board)}/scores:batch", body, repeatable=repeatable)
 
-    async def _patiently(self, path: str, body: bytes) -> bytes:
+    async def _patiently(self, path: str, body: bytes, *, repeatable: bool) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return (await self._send("POST", path, body))[1]
+                await self._send("POST", path, body)
             except (ProblemError, UnreachableError) as error:
-                wait = pause
-                if isinstance(error, ProblemError):
-                    if error.retry_after is None:
-                        raise
-                    wait = max(error.retry_after, pause)
+                wait = max(pause, _wait_seconds(error, repeatable=repeatable))
                 if time.monotonic() + wait > deadline:
                     raise
+            else:
+                return
             self.retries += 1
             await asyncio.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _decode(self, answer: bytes, kind: type[Answer]) -> Answer:
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.DecodeError as error:
+            raise LostError(f"the answer of {self._base} is not Rankwire's: {error}") from error
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         # The path is quoted already; parsing it again would undo that.
@@ -188,17 +214,33 @@ class Api:
         try:
             async with self._session.request(method, url, data=body, headers=headers) as response:
                 answer = await response.read()
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UnreachableError(f"no server answers at {self._base}: {error}") from error
+        except aiohttp.ClientConnectorError as error:
+            code = error.os_error.errno or 0
+            # A name that is not known has a negative code and words of its own.
+            reason = os.strerror(code) if code > 0 else error.os_error.strerror
+            raise UnreachableError(f"no server at {self._base}: {reason}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise UnreachableError(f"no server at {self._base}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             message = f"no answer from {self._base}: {type(error).__name__} {error}".rstrip()
             raise LostError(message) from error
         if response.status >= _FIRST_ERROR:
             problem = _problem(response.status, answer, response.headers)
             if response.status >= _FIRST_FAILURE and problem.retry_after is None:
-                raise LostError(str(problem))
+                raise LostError(str(problem)) from problem
             raise problem
         return response.status, answer
+
+
+def _wait_seconds(error: ProblemError | UnreachableError, *, repeatable: bool) -> float:
+    """Return how long to wait before a submit is sent again, or raise if it must not be."""
+    if isinstance(error, UnreachableError):
+        return 0.0
+    if error.retry_after is None:
+        raise error
+    if not (error.is_busy or repeatable):
+        raise LostError(str(error)) from error
+    return error.retry_after
 
 
 def _path(board: str) -> str:
@@ -214,9 +256,6 @@ def _problem(status: int, answer: bytes, headers: Mapping[str, str]) -> ProblemE
         problem = msgspec.json.decode(answer, type=_Problem)
     except msgspec.DecodeError:
         problem = _Problem(detail=answer[:200].decode("utf-8", errors="replace"))
-    words = problem.detail or problem.title or "without a reason"
-    error = ProblemError(status, words, problem.field)
     # A date would be allowed too; the server sends seconds.
     seconds = headers.get("retry-after", "")
-    error.retry_after = float(seconds) if seconds.isdecimal() else None
-    return error
+    return ProblemError(status, problem, float(seconds) if seconds.isdecimal() else None)

@@ -110,8 +110,8 @@ def check_storage(path: Path) -> Iterator[Check]:
         yield Check("storage", "fail", f"{found}: {error.strerror}", advice)
         return
     yield Check("storage", "ok", f"{found}, can be {'written' if place == path else 'created'}")
-    yield _check_space(place)
-    yield _check_sync(seconds)
+    yield judge_space(shutil.disk_usage(place).free)
+    yield judge_sync(seconds)
 
 
 def _existing(path: Path) -> Path:
@@ -127,8 +127,8 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _check_space(place: Path) -> Check:
-    free = shutil.disk_usage(place).free
+def judge_space(free: int) -> Check:
+    """Judge the bytes that are free on the disk."""
     found = f"{free / 1024**3:.1f} GiB free"
     if free < FULL_BYTES:
         return Check("space", "fail", found, "make room: commits fail on a full disk")
@@ -150,7 +150,8 @@ def _sync_seconds(place: Path) -> list[float]:
     return samples
 
 
-def _check_sync(samples: list[float]) -> Check:
+def judge_sync(samples: list[float]) -> Check:
+    """Judge the seconds that syncs took."""
     median = statistics.median(samples)
     found = f"fdatasync takes {median * 1000:.2f} ms, at most {max(samples) * 1000:.2f} ms"
     if median > SLOW_SYNC_SECONDS:

@@ -63,8 +63,8 @@ def ranked_table(lines: Sequence[Line], title: str, caption: str) -> Table:
 
 
 def ranked_text(lines: Sequence[Line]) -> str:
-    """Return the same in one line: ``1 Ann 30 | 2 ▲1 Bob 20``."""
+    """Return the same in one line: ``1 Ann (30) | 2 ▲1 Bob (20)``."""
     return " | ".join(
-        " ".join(filter(None, (str(line.rank), line.movement, line.member, str(line.score))))
+        " ".join(filter(None, (str(line.rank), line.movement, line.member, f"({line.score})")))
         for line in lines
     )

@@ -8,6 +8,7 @@ connection broke before the answer. Memory does not grow with the number of rows
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SHOWN_TROUBLES = 10
 """Rows that are reported one by one; the rest are counted."""
+
+CATCH_UP_SECONDS = 0.05
+"""The rows of so much time may be late and still be sent."""
 
 SKIPS_PER_BREATH = 1000
 """Skipped rows in a row after which the answers under way get their turn."""
@@ -72,10 +76,10 @@ class Report(msgspec.Struct, frozen=True):
             f"latency in ms of {self.requests:,} requests: {self.latency_ms or 'none answered'}",
         ]
         for count, words in (
-            (self.skipped, "rows skipped by --where"),
-            (self.refused, "rows refused: the server said no, or was away"),
+            (self.skipped, "rows left out by a condition"),
+            (self.refused, "rows not accepted by the server"),
             (self.unreadable, "rows unreadable"),
-            (self.unknown, "rows of unknown outcome: the connection broke before the answer"),
+            (self.unknown, "rows of unknown outcome: on the board or not"),
             (self.retries, "retries because the server was busy or away"),
         ):
             if count:
@@ -86,7 +90,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Pacer:
-    """Spreads rows evenly in time; time lost is not caught up in a burst."""
+    """Spreads rows evenly in time. Late rows catch up, but only a moment's worth of them."""
 
     def __init__(self, rate: float | None) -> None:
         """Let ``rate`` rows a second pass, or all without one."""
@@ -98,7 +102,8 @@ class Pacer:
         if not self._seconds_per_row:
             return
         now = time.monotonic()
-        start = max(now, self._next)
+        # Timers wake a little late; without catching up, the rate would stay below its limit.
+        start = max(now - CATCH_UP_SECONDS, self._next) if self._next else now
         self._next = start + rows * self._seconds_per_row
         await asyncio.sleep(start - now)
 
@@ -119,22 +124,28 @@ class Replay:
         self._taken = 0
         self._started = self._ended = time.monotonic()
         self._stopped: str | None = None
+        self._repeatable = False
         self.accepted = self.refused = self.unreadable = self.skipped = self.unknown = 0
 
-    async def run(self) -> None:
-        """Send every row; return when the last one is answered."""
+    async def run(self, *, repeatable: bool = False) -> None:
+        """Send every row; return when the last one is answered.
+
+        ``repeatable`` says that rows may count twice without harm; see :meth:`Api.submit`.
+        """
+        self._repeatable = repeatable
         self._started = time.monotonic()
         workers = [asyncio.create_task(self._work()) for _ in range(self._plan.connections)]
         try:
             await asyncio.gather(*workers)
-        except asyncio.CancelledError:
-            self._stopped = "interrupted"
-            raise
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             self._ended = time.monotonic()
+
+    def stop(self, reason: str) -> None:
+        """Start no more rows; those under way still get their answers."""
+        self._stopped = self._stopped or reason
 
     def report(self) -> Report:
         """Return the figures so far."""
@@ -182,22 +193,22 @@ class Replay:
             return next(self._rows, None)
         except InputError as error:
             # What was read before is fine; the requests under way still get their answers.
-            self._stopped = str(error)
+            self.stop(str(error))
             return None
 
     async def _send(self, rows: list[Submit]) -> None:
         started = time.monotonic()
         try:
             if self._plan.batch is None:
-                await self._api.submit(self._plan.board, rows[0])
+                await self._api.submit(self._plan.board, rows[0], repeatable=self._repeatable)
             else:
-                await self._api.submit_batch(self._plan.board, rows)
+                await self._api.submit_batch(self._plan.board, rows, repeatable=self._repeatable)
         except ProblemError as problem:
             self.refused += len(rows)
-            self._on_trouble(f"{_lines(rows)}: refused: {problem}")
+            self._on_trouble(f"{_lines(rows)}: refused: {problem}{_culprit(rows, problem)}")
         except UnreachableError as error:
             self.refused += len(rows)
-            self._stopped = str(error)
+            self.stop(str(error))
             self._on_trouble(f"{_lines(rows)}: not sent: {error}")
             return
         except LostError as error:
@@ -235,3 +246,11 @@ class Troubles:
 def _lines(rows: list[Submit]) -> str:
     first, last = rows[0].line, rows[-1].line
     return f"line {first}" if first == last else f"lines {first} to {last}"
+
+
+def _culprit(rows: list[Submit], problem: ProblemError) -> str:
+    """Name the line of a batch that the server points at: its field is ``[3].member``."""
+    place = re.match(r"\[(\d+)\]", problem.field or "")
+    if not place or int(place[1]) >= len(rows):
+        return ""
+    return f" (line {rows[int(place[1])].line}; the whole batch was left out)"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         UnsubscribedContext,
     )
 
-FIRST_VIEW_SECONDS = 10.0
+FIRST_VIEW_SECONDS = 5.0
 """How long to wait for the first view before saying that nobody answers."""
 
 LONGEST_RECONNECT_SECONDS = 5.0
@@ -63,8 +63,8 @@ class Watcher:
         self._channel = f"board:{board}:top:{size}"
         self._audience = audience
         loop = asyncio.get_running_loop()
-        self._first: asyncio.Future[str] = loop.create_future()
-        self._ended: asyncio.Future[str] = loop.create_future()
+        self._first: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[Exception] = loop.create_future()
         self._last_error = "no view arrived"
         self.view: View | None = None
         """The newest view."""
@@ -91,7 +91,7 @@ class Watcher:
             await client.connect()
             await subscription.subscribe()
             await self.first_view()
-            raise WatchError(await self._ended)
+            raise await self._ended
         finally:
             await client.disconnect()
 
@@ -103,12 +103,12 @@ class Watcher:
 
         """
         await asyncio.wait(
-            {self._first, self._ended},
+            (self._first, self._ended),
             timeout=FIRST_VIEW_SECONDS,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if self._ended.done():
-            raise WatchError(self._ended.result())
+            raise self._ended.result()
         if not self._first.done():
             raise WatchError(f"nothing to watch at {self._live_url}: {self._last_error}")
 
@@ -122,8 +122,11 @@ class Watcher:
         previous, self.view = self.view, view
         self.updates += 1
         if not self._first.done():
-            self._first.set_result("")
-        self._audience.on_view(view, previous)
+            self._first.set_result(None)
+        try:
+            self._audience.on_view(view, previous)
+        except Exception as error:  # noqa: BLE001 - run() raises it; here it would get lost
+            self._finish(error)
 
     def reconnect(self, code: int, reason: str) -> None:
         """Take note of a connection that is being made."""
@@ -141,8 +144,11 @@ class Watcher:
 
     def end(self, reason: str) -> None:
         """Take note of why trying again is useless."""
+        self._finish(WatchError(reason))
+
+    def _finish(self, error: Exception) -> None:
         if not self._ended.done():
-            self._ended.set_result(reason)
+            self._ended.set_result(error)
 
 
 class _ClientEvents(ClientEventHandler):  # type: ignore[misc]

@@ -151,6 +151,9 @@ async def _watching(watcher: Watcher) -> AsyncIterator[None]:
     try:
         await watcher.first_view()
         yield
+        if task.done():
+            # It runs until it is cancelled: it ended with the reason why nobody watches.
+            task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

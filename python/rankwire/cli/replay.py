@@ -18,7 +18,7 @@ from rankwire.cli._replaying import Plan, Replay, Troubles
 from rankwire.cli._rows import Condition, InputError, RowReader, Selection, parse_score
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 REFRESH_SECONDS = 0.1
 
@@ -118,20 +118,24 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     if (score is None) == (points is None):
         raise click.UsageError("give one of --score COLUMN and --points N")
-    given = {"policy": policy, "order": order, "score": score_type, "ties": ties}
-    shape = {name: value for name, value in given.items() if value is not None}
-    if shape and not create:
-        raise click.UsageError(
-            "--policy, --order, --score-type and --ties describe the board of --create"
-        )
     reader = RowReader(file, Selection(member, score, points or 0, at, where))
     try:
         reader.check()
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    target = Target(url, BoardShape(**shape) if create else None)
+    given = {"policy": policy, "order": order, "score": score_type, "ties": ties}
+    target = Target(url, _shape(given, create=create))
     plan = Plan(board, connections, rate, batch, limit)
     _run(target, reader, plan, as_json=as_json)
+
+
+def _shape(given: Mapping[str, str | None], *, create: bool) -> BoardShape | None:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and not create:
+        raise click.UsageError(
+            "--policy, --order, --score-type and --ties describe the board of --create"
+        )
+    return BoardShape(**chosen) if create else None
 
 
 def _run(target: Target, reader: RowReader, plan: Plan, *, as_json: bool) -> None:
@@ -148,9 +152,11 @@ def _run(target: Target, reader: RowReader, plan: Plan, *, as_json: bool) -> Non
     )
     api = Api(target.url, plan.connections)
     replay = Replay(api, reader, plan, troubles)
-    # Ctrl-C ends a replay like any other end: with the report of what was done.
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(_replay(target, api, replay, _Bar(progress, reader, replay), plan.board))
+    except KeyboardInterrupt:
+        # Like any other end: with the report of what was done.
+        replay.stop("interrupted")
     troubles.close()
     report = replay.report()
     click.echo(msgspec.json.encode(report).decode() if as_json else report.text())
@@ -161,22 +167,22 @@ def _run(target: Target, reader: RowReader, plan: Plan, *, as_json: bool) -> Non
 async def _replay(target: Target, api: Api, replay: Replay, bar: _Bar, board: str) -> None:
     async with api:
         try:
-            await _prepare(api, board, target.create)
+            shape = await _prepare(api, board, target.create)
         except (ProblemError, UnreachableError, LostError) as error:
             message = str(error)
             if isinstance(error, ProblemError) and error.is_not_found and not target.create:
                 message += "; --create makes the board first"
             raise Failure(message) from error
         async with bar.moving():
-            await replay.run()
+            # Only a sum changes when a score counts twice.
+            await replay.run(repeatable=shape.policy != "sum")
 
 
-async def _prepare(api: Api, board: str, create: BoardShape | None) -> None:
+async def _prepare(api: Api, board: str, create: BoardShape | None) -> BoardShape:
     """See before the first row that the server is there and has the board."""
     if create:
         await api.create_board(board, create)
-    else:
-        await api.top(board, limit=1)
+    return await api.describe(board)
 
 
 class _Bar:

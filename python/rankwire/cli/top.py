@@ -15,9 +15,14 @@ from rankwire.cli._options import examples, http_url, live_url
 from rankwire.cli._output import Failure, console, ranked_table, ranked_text
 from rankwire.cli._ranking import Line, View, lines
 from rankwire.cli._watch import Watcher, WatchError
+from rankwire.model import PAGE_ENTRIES
 
 if TYPE_CHECKING:
     from rankwire.cli._watch import Audience
+
+
+WATCHED_ENTRIES = 100
+"""Most entries of a live view, as the live listener says."""
 
 
 @click.command(
@@ -34,10 +39,14 @@ if TYPE_CHECKING:
 @http_url
 @live_url
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Entries to show."
+    "--limit",
+    type=click.IntRange(1, PAGE_ENTRIES),
+    default=10,
+    show_default=True,
+    help="Entries to show.",
 )
 @click.option("--offset", type=click.IntRange(0), default=0, help="Entries to leave out first.")
-@click.option("--json", "as_json", is_flag=True, help="JSON: one object, or one a change.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch an object a line.")
 @click.option(
     "--for", "seconds", type=click.FloatRange(0, min_open=True), help="With --watch: seconds."
 )
@@ -59,6 +68,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     if watch and offset:
         raise click.UsageError("a watched board starts at its first entry; leave out --offset")
+    if watch and limit > WATCHED_ENTRIES:
+        raise click.UsageError(f"a watch shows at most {WATCHED_ENTRIES} entries; lower --limit")
     if seconds and not watch:
         raise click.UsageError("--for bounds a watch; add --watch")
     if not watch:
@@ -125,11 +136,12 @@ class MovingTable:
 
 
 class TextLines:
-    """Prints one line for every change."""
+    """Prints one line for every change of what is shown."""
 
     def on_view(self, view: View, previous: View | None) -> None:
-        """Print a view, unless a reconnect only repeated it."""
-        if view != previous:
+        """Print a view, unless only members below it moved."""
+        shown = (view.total, view.entries)
+        if previous is None or shown != (previous.total, previous.entries):
             click.echo(f"{view.board} ({caption(view)}): {ranked_text(lines(view, previous))}")
 
     def on_status(self, words: str) -> None:
@@ -138,7 +150,7 @@ class TextLines:
 
 
 class JsonLines(TextLines):
-    """Prints one JSON object for every change, as the server published it."""
+    """Prints one JSON object for every version, as the server published it."""
 
     def on_view(self, view: View, previous: View | None) -> None:
         """Print a view, unless a reconnect only repeated it."""

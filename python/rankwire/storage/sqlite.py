@@ -35,7 +35,12 @@ LOCK_FILE: Final = "lock"
 _ROWS: Final = 20_000
 
 _APPEND = "INSERT INTO journal (seq, origin, number, committed_ms, batch) VALUES (?, ?, ?, ?, ?)"
-_PROBE = "INSERT INTO probe VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET probed_ms = excluded.probed_ms"
+# A probe that is larger than most batches: on a disk that is nearly full, a server that takes one
+# small write and fails at the next is no use. Random, because SQLite skips pages that stay the same.
+_PROBE = """
+INSERT INTO probe VALUES (1, ?, randomblob(65536))
+ON CONFLICT (id) DO UPDATE SET probed_ms = excluded.probed_ms, padding = excluded.padding
+"""
 _STORE_BOARD = """
 INSERT INTO boards (id, name, score, "order", policy, ties, seed, version)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -82,15 +87,13 @@ class SqliteStorage:
 
     def recover(self, pending_ops: int, boards: int) -> _core.Engine:
         """See `Storage.recover`."""
-        with _errors("cannot read the storage"):
+        with _errors("cannot read the storage"), _distrust():
             recovery = _core.Recovery(self._boards.execute("SELECT * FROM vector").fetchall())
             for board in self._boards.execute("SELECT * FROM boards").fetchall():
                 self._recover_board(recovery, board)
             (seq,) = self._boards.execute("SELECT journal_seq FROM progress").fetchone()
-            tail = "SELECT origin, number, batch FROM journal WHERE seq > ? ORDER BY seq"
-            for origin, number, batch in self._journal.execute(tail, (seq,)):
-                recovery.replay(origin, number, batch)
-        return recovery.finish(self._origin, pending_ops, boards)
+            self._replay(recovery, seq)
+            return recovery.finish(self._origin, pending_ops, boards)
 
     def append(self, number: int, batch: bytes) -> None:
         """See `Storage.append`."""
@@ -143,6 +146,18 @@ class SqliteStorage:
         while chunk := rows.fetchmany(_ROWS):
             recovery.members(chunk)
 
+    def _replay(self, recovery: _core.Recovery, seq: int) -> None:
+        """Replay what stands behind `seq`, which must be all that was ever written there."""
+        if seq > self._base:
+            # New batches would be numbered as if the checkpoint included them.
+            raise _corrupt(f"the journal ends at {self._base}, the checkpoint goes to {seq}")
+        tail = "SELECT seq, origin, number, batch FROM journal WHERE seq > ? ORDER BY seq"
+        for found, origin, number, batch in self._journal.execute(tail, (seq,)):
+            seq += 1
+            if found != seq:
+                raise _corrupt(f"the journal's row {seq} is missing")
+            recovery.replay(origin, number, batch)
+
     def _write(self, checkpoint: _core.Checkpoint) -> None:
         database = self._boards
         for board in checkpoint.dropped:
@@ -165,6 +180,19 @@ def _errors(what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StorageError(f"{what}: {error}") from error
+
+
+@contextmanager
+def _distrust() -> Iterator[None]:
+    """Take stored values that the core cannot be given for what they are: damage."""
+    try:
+        yield
+    except (_core.InvalidError, OverflowError, TypeError, ValueError) as error:
+        raise _corrupt(f"the checkpoint is damaged: {error.args[0]}") from error
+
+
+def _corrupt(message: str) -> _core.CorruptError:
+    return _core.CorruptError(message, None, None)
 
 
 def _lock(file: Path) -> int:

@@ -15,6 +15,8 @@ use support::{Server, Storage, batch, page, remove, submit};
 const SUBMITTERS: usize = 4;
 const COMMANDS: usize = 400;
 const READERS: usize = 2;
+/// Far more than it takes, so that a committer that stands still fails the test.
+const RETRIES: usize = 1_000_000;
 const BOARDS: [&str; 2] = ["best", "sum"];
 
 /// The commands of one submitter: members that all submitters share, so that they collide.
@@ -34,15 +36,18 @@ fn commands(submitter: usize) -> impl Iterator<Item = Command> {
 
 /// Queues everything, again and again where the queue is full.
 fn enqueue_all(engine: &Engine, submitter: usize) -> Vec<Ticket> {
-    let enqueue = |command: Command| loop {
-        match engine.enqueue(command.clone()) {
-            Ok(ticket) => {
-                engine.wake();
-                return ticket;
+    let enqueue = |command: Command| {
+        for _ in 0..RETRIES {
+            match engine.enqueue(command.clone()) {
+                Ok(ticket) => {
+                    engine.wake();
+                    return ticket;
+                }
+                Err(Error::Busy) => thread::yield_now(),
+                Err(other) => panic!("{other}"),
             }
-            Err(Error::Busy) => thread::yield_now(),
-            Err(other) => panic!("{other}"),
         }
+        panic!("the queue stays full");
     };
     commands(submitter).map(enqueue).collect()
 }
@@ -99,6 +104,16 @@ fn read_all(engine: &Engine, stop: &AtomicBool) -> usize {
     }
 }
 
+/// Does something at the end of a scope, also when that is a panic: nobody must wait for a thread
+/// that is gone.
+struct Finally<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[test]
 fn every_ticket_is_answered_once_and_readers_see_one_moment_after_another() {
     let mut server = Server::limited(Limits { pending_ops: 64, ..Limits::default() });
@@ -115,13 +130,15 @@ fn every_ticket_is_answered_once_and_readers_see_one_moment_after_another() {
         let (engine, start, busy, stop, given) = (&engine, &start, &busy, &stop, &given);
         for submitter in 0..SUBMITTERS {
             scope.spawn(move || {
+                let _last = Finally(|| {
+                    if busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        engine.close();
+                    }
+                });
                 start.wait();
                 let tickets = enqueue_all(engine, submitter);
                 assert!(tickets.is_sorted_by(|a, b| a < b));
                 given.lock().unwrap().extend(tickets);
-                if busy.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    engine.close();
-                }
             });
         }
         for _ in 0..READERS {
@@ -130,10 +147,12 @@ fn every_ticket_is_answered_once_and_readers_see_one_moment_after_another() {
                 assert!(read_all(engine, stop) > 0);
             });
         }
+        let _end = Finally(|| {
+            engine.close();
+            stop.store(true, Ordering::Release);
+        });
         start.wait();
-        let answered = commit_all(engine, &mut storage);
-        stop.store(true, Ordering::Release);
-        answered
+        commit_all(engine, &mut storage)
     });
 
     let mut given = given.into_inner().unwrap();

@@ -7,8 +7,10 @@ CREATE TABLE journal (
     batch        BLOB NOT NULL         -- records, in the journal's format
 ) STRICT;
 
--- One row that is written to find out whether the journal can be written to.
+-- One row that is written to find out whether the journal can be written to. The padding makes sure
+-- that there is room for more than that.
 CREATE TABLE probe (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
-    probed_ms INTEGER NOT NULL
+    probed_ms INTEGER NOT NULL,
+    padding   BLOB NOT NULL
 ) STRICT;

@@ -1,0 +1,128 @@
+"""The API in this process: the ASGI app over a real engine, a real writer and a real storage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+from starlette.types import ASGIApp, Message
+
+from rankwire.api.app import build
+from rankwire.storage.sqlite import SqliteStorage
+from rankwire.writer import Writer
+
+MAX_BODY_BYTES = 64 * 1024
+JSON = "application/json"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the app sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Client:
+    """Speaks ASGI to an app, like the server does."""
+
+    def __init__(self, app: ASGIApp, writer: Writer) -> None:
+        self._app = app
+        self.writer = writer
+
+    async def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        answer = await self.send("GET", path, headers=headers)
+        assert answer is not None
+        return answer
+
+    async def post(self, path: str, value: object) -> Answer:
+        return await self.call("POST", path, msgspec.json.encode(value), JSON)
+
+    async def call(
+        self, method: str, path: str, body: bytes = b"", content_type: str | None = None
+    ) -> Answer:
+        headers = {"content-length": str(len(body))} if body else {}
+        if content_type is not None:
+            headers["content-type"] = content_type
+        answer = await self.send(method, path, [body], headers)
+        assert answer is not None
+        return answer
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        chunks: list[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        hang_up: bool = False,
+    ) -> Answer | None:
+        """Send a request; with `hang_up` the client goes away after the last chunk."""
+        sent: list[Message] = []
+        chunks = chunks or [b""]
+        messages: list[Message] = [
+            {"type": "http.request", "body": chunk, "more_body": hang_up or number < len(chunks)}
+            for number, chunk in enumerate(chunks, 1)
+        ]
+
+        async def receive() -> Message:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(dict(message))
+
+        await self._app(_scope(method, path, headers or {}), receive, send)
+        if not sent:
+            return None
+        start, end = sent
+        names = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Answer(start["status"], names, end["body"])
+
+
+def _scope(method: str, target: str, headers: dict[str, str]) -> dict[str, Any]:
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path, errors="replace"),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "server": ("127.0.0.1", "80"),
+        "client": ("127.0.0.1", "40000"),
+    }
+
+
+@asynccontextmanager
+async def running_api(
+    path: Path, *, pending_ops: int = 65_536, boards: int = 100, busy_seconds: float = 2.0
+) -> AsyncIterator[Client]:
+    """Run a writer over a storage in `path`."""
+    storage = SqliteStorage(path, busy_seconds)
+    engine = storage.recover(pending_ops, boards)
+    writer = Writer(engine, storage, checkpoint_members=50_000, checkpoint_seconds=3600)
+    writer.start()
+    try:
+        yield Client(build(writer, None, MAX_BODY_BYTES), writer)
+    finally:
+        await writer.stop()
+        storage.close()
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Client]:
+    async with running_api(tmp_path / "data") as client:
+        yield client
