@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from rankwire.api.door import Door
-from rankwire.server import _listen, run_tuned
+from rankwire.server import listen, run_tuned
 from rankwire.settings import Http, Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Echo(Door):
 
 
 async def _serve(port: int) -> None:
-    await _listen(Settings(http=Http(port=port)), _Echo())
+    await listen(Settings(http=Http(port=port)), _Echo())
     await asyncio.Event().wait()
 
 

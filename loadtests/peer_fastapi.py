@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from redis.asyncio import ConnectionPool, Redis
 
 app = FastAPI()
-redis = Redis(connection_pool=ConnectionPool(port=int(os.environ["REDIS_PORT"])))
+# The default of 100 connections would answer 500 to more requests at once.
+pool = ConnectionPool(port=int(os.environ["REDIS_PORT"]), max_connections=1024)
+redis = Redis(connection_pool=pool)
 
 
 class Submit(BaseModel):

@@ -13,11 +13,13 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from rankwire.api.app import build
+from rankwire.model import Problem
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
 
 MAX_BODY_BYTES = 64 * 1024
 JSON = "application/json"
+BOARD = "/v1/boards/b"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -126,3 +128,27 @@ async def running_api(
 async def api(tmp_path: Path) -> AsyncIterator[Client]:
     async with running_api(tmp_path / "data") as client:
         yield client
+
+
+async def prepared(api: Client) -> tuple[bytes, bytes]:
+    """Make a board with one member, and give everything there is."""
+    await api.call("PUT", BOARD)
+    await api.call("POST", f"{BOARD}/scores", b'{"member":"ada","score":30}', JSON)
+    return await everything(api)
+
+
+async def everything(api: Client) -> tuple[bytes, bytes]:
+    """Give the list of boards, and the board's ranking."""
+    return (await api.get("/v1/boards")).body, (await api.get(f"{BOARD}/top?limit=1000")).body
+
+
+def check_problem(answer: Answer, path: str, status: int, kind: str, field: str | None) -> None:
+    """Check that a request was refused as it should be."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json
+    assert (answer.status, problem["type"]) == (status, f"urn:rankwire:problem:{kind}")
+    assert (problem["status"], problem.get("field")) == (status, field)
+    assert problem["instance"] == path.partition("?")[0]
+    assert problem["title"]
+    assert problem["detail"]
+    msgspec.json.decode(answer.body, type=Problem)

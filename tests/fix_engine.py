@@ -1,8 +1,8 @@
 """An engine on its storage, in this process, for tests below the HTTP API.
 
-`Kept` does one thing after the other on the caller's thread: each write is a batch of its own unless
-the test asks for more, and a checkpoint happens when the test says so. `keep` runs the server's own
-writer with its threads.
+`Kept` does one thing after the other on the caller's thread: each write is a batch of its own
+unless the test asks for more, and a checkpoint happens when the test says so. `keep` runs the
+server's own writer with its threads.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ Boards = dict[str, dict[str, Any]]
 def boards_of(engine: _core.Engine) -> Boards:
     """Everything a reader can learn: every board's description, version and rows in order."""
     described = json.loads(engine.boards("", LIMIT))["boards"]
-    return {
-        board["board"]: board | {"rows": rows(engine, board["board"])} for board in described
-    }
+    return {board["board"]: board | {"rows": rows(engine, board["board"])} for board in described}
 
 
 def rows(engine: _core.Engine, board: str) -> list[tuple[int, str, float]]:

@@ -1,12 +1,13 @@
 """A server in a process of its own, for tests that talk to it, stop it and kill it.
 
-`Server` starts ``rankwire serve`` on free ports of 127.0.0.1, in a process group of its own, so that
-killing it leaves nothing behind. The fixture `new_server` makes servers and ends them after the
-test; what they printed is shown when a test fails.
+`Server` starts ``rankwire serve`` on free ports of 127.0.0.1, in a process group of its own, so
+that killing it leaves nothing behind. The fixture `new_server` makes servers and ends them after
+the test; what they printed is shown when a test fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -169,8 +170,8 @@ class Server:
         """Print what the process said, for the report of a failed test."""
         if self._starts:
             code = self._process.poll() if self._process else None
-            print(f"--- {self._logs.name}, start {self._starts}, exit code {code}")
-            print(self.out[-_SHOWN_CHARACTERS:] + self.log[-_SHOWN_CHARACTERS:])
+            sys.stdout.write(f"--- {self._logs.name}, start {self._starts}, exit code {code}\n")
+            sys.stdout.write(self.out[-_SHOWN_CHARACTERS:] + self.log[-_SHOWN_CHARACTERS:])
 
     # Its HTTP API.
 
@@ -262,12 +263,23 @@ def _clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("RANKWIRE_")}
 
 
+async def closed(others: set[asyncio.Task[Any]]) -> None:
+    """Wait until every task but `others` is done.
+
+    The Centrifuge SDK closes its sockets in the background and tells nobody when it is through.
+    """
+    if tasks := asyncio.all_tasks() - others - {asyncio.current_task()}:
+        await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)
+    # The transports themselves close in the next turn of the loop.
+    await asyncio.sleep(0)
+
+
 NewServer = Callable[..., Server]
 
 
 @pytest.fixture
 def new_server(tmp_path: Path) -> Iterator[NewServer]:
-    """Make servers, not started yet: `new_server(*flags, directory=None, prefix=(), heard=True)`."""
+    """Make servers, not started yet, from the arguments of `Server`."""
     servers: list[Server] = []
 
     def make(*flags: str, directory: Path | None = None, **more: Any) -> Server:

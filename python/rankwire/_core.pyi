@@ -82,14 +82,10 @@ class Engine:
     def drop_board(self, board: str) -> int:
         """Queue the deletion of a board with everything in it."""
 
-    def submit(
-        self, board: str, member: str, score: float, at_ms: int | None = None
-    ) -> int:
+    def submit(self, board: str, member: str, score: float, at_ms: int | None = None) -> int:
         """Queue one score."""
 
-    def submit_batch(
-        self, board: str, items: Sequence[tuple[str, float, int | None]]
-    ) -> int:
+    def submit_batch(self, board: str, items: Sequence[tuple[str, float, int | None]]) -> int:
         """Queue many scores (member, score, time), all or nothing."""
 
     def remove_member(self, board: str, member: str) -> int:
@@ -125,18 +121,16 @@ class Engine:
         """One member's score and rank."""
 
     def around(self, board: str, member: str, radius: int) -> bytes:
-        """A member with up to `radius` neighbours on each side."""
+        """Give a member with up to `radius` neighbours on each side."""
 
     def standings(self, board: str, members: Sequence[str]) -> bytes:
-        """The given members, best first, and which of them are missing."""
+        """Give the named members, best first, and which of them are missing."""
 
-    def count(
-        self, board: str, min: float | None = None, max: float | None = None
-    ) -> bytes:
+    def count(self, board: str, min: float | None = None, max: float | None = None) -> bytes:
         """How many members have a score from `min` to `max`, both included."""
 
     def describe(self, board: str) -> bytes:
-        """A board's configuration and size."""
+        """Give a board's configuration and size."""
 
     def boards(self, after: str, limit: int) -> bytes:
         """Descriptions of the boards whose names come after `after`."""
@@ -182,7 +176,7 @@ class Checkpoint:
         """Changed boards: id, name, score, order, policy, ties, seed, version, changed members."""
 
     def rows(self, board: int, start: int, limit: int) -> bytes:
-        """Changed members of a board as JSON rows [member, score, code, stamp, generation]."""
+        """Give changed members of a board as JSON rows [member, score, code, stamp, generation]."""
 
     def give_back(self) -> None:
         """Tell the engine that the checkpoint was not stored."""
@@ -232,9 +226,7 @@ class Hub:
     """The WebSocket door, on its own threads."""
 
     @staticmethod
-    def start(
-        engine: Engine, host: str, port: int, tick_ms: int, max_connections: int
-    ) -> Hub:
+    def start(engine: Engine, host: str, port: int, tick_ms: int, max_connections: int) -> Hub:
         """Listen. Raises OSError when the address cannot be had."""
 
     @property

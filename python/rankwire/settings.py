@@ -103,7 +103,7 @@ class Limits(msgspec.Struct, frozen=True):
     pending_submits: Annotated[
         int,
         Meta(
-            ge=1,
+            ge=10_000,  # the largest batch has to fit
             le=10_000_000,
             description="Most submits waiting for a commit; more are answered 503.",
         ),

@@ -109,7 +109,7 @@ class Writer:
         try:
             while (sealed := self.engine.seal(_PATIENCE_SECONDS)) is not None:
                 self._commit(sealed)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # whatever it is, nobody may wait for ever
             _log.critical("committer failed", exc_info=True)
             self._trouble = "the committer failed"
             self.engine.close()
@@ -131,15 +131,17 @@ class Writer:
         _log.error("storage failed", reason=self._trouble, batch=sealed.number)
         self._answer(sealed.refuse())
         self._answer(self.engine.stall())
-        while True:
-            try:
-                held = self._storage.holds(sealed.number)
-                break
-            except StorageError as again:
-                self._trouble = str(again)
-            if self._stopping.wait(_RETRY_SECONDS):
+        held = None
+        while held is None:
+            if self._stopping.is_set():
+                # Whoever opens the journal next will see what became of the batch.
                 sealed.abort()
                 return
+            try:
+                held = self._storage.holds(sealed.number)
+            except StorageError as again:
+                self._trouble = str(again)
+                self._stopping.wait(_RETRY_SECONDS)
         if held:
             sealed.commit()
         else:

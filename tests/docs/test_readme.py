@@ -31,8 +31,8 @@ def _example(name: str) -> str:
 
 
 @pytest.fixture
-def default_server(new_server: Callable[..., Server]) -> Iterator[Server]:
-    yield new_server().spawn(**_DEFAULT_PORTS).wait_ready()
+def default_server(new_server: Callable[..., Server]) -> Server:
+    return new_server().spawn(**_DEFAULT_PORTS).wait_ready()
 
 
 def _run_http(example: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
 from fix_engine import Kept, boards_sql, journal_sql
 from fix_process import NewServer, Server
 

@@ -8,14 +8,19 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from http import HTTPStatus
 
 import pytest
-from centrifuge import Client, ClientEventHandler, ConnectingContext
+from centrifuge import (  # type: ignore[import-untyped]
+    Client,
+    ClientEventHandler,
+    ConnectingContext,
+)
+
 from fix_engine import journal_tail
-from fix_process import NewServer, Server, until
+from fix_process import NewServer, Server, closed, until
 
 _SECONDS = 30.0
 
@@ -28,8 +33,16 @@ class _Connection:
         self._writer = writer
 
     @classmethod
-    async def open(cls, server: Server) -> _Connection:
-        return cls(*await asyncio.open_connection("127.0.0.1", server.http_port))
+    @asynccontextmanager
+    async def opened(cls, server: Server) -> AsyncIterator[_Connection]:
+        """Connect, and close in the end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     def send(self, member: str) -> None:
         """Hand a submit to the kernel."""
@@ -51,16 +64,24 @@ class _Connection:
             return None
         return HTTPStatus(int(lines[0].split()[1]))
 
-    async def close(self) -> None:
-        self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except ConnectionError:
-            pass
-
 
 async def _wait(condition: Callable[[], bool], what: str) -> None:
     await asyncio.to_thread(until, condition, what)
+
+
+def _waiting(server: Server) -> int:
+    return int(server.metric("rankwire_pending_writes"))
+
+
+async def _look(figure: Callable[[], int], expected: int) -> int:
+    """Give a figure some time to become what is expected, and take it as it is then."""
+    found = figure()
+    for _ in range(25):
+        if found >= expected:
+            break
+        await asyncio.sleep(0.01)
+        found = await asyncio.to_thread(figure)
+    return found
 
 
 async def _end(server: Server) -> int:
@@ -97,21 +118,20 @@ async def test_under_load(server: Server, seed: int) -> None:
     ended = False
 
     async def client(member: str) -> None:
-        connection = await _Connection.open(server)
-        while True:
-            connection.send(member)
-            before = not ended
-            status = await connection.answer()
-            if before:
-                asked.append(status)
-            if status is HTTPStatus.OK:
-                acknowledged[member] = acknowledged.get(member, 0) + 1
-            elif status is None:
-                unanswered[member] = 1
-                break
-            else:
-                assert status is HTTPStatus.SERVICE_UNAVAILABLE
-        await connection.close()
+        async with _Connection.opened(server) as connection:
+            while True:
+                connection.send(member)
+                before = not ended
+                status = await connection.answer()
+                if before:
+                    asked.append(status)
+                if status is HTTPStatus.OK:
+                    acknowledged[member] = acknowledged.get(member, 0) + 1
+                elif status is None:
+                    unanswered[member] = 1
+                    return
+                else:
+                    assert status is HTTPStatus.SERVICE_UNAVAILABLE
 
     async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
         for number in range(16):
@@ -134,20 +154,20 @@ async def test_under_load(server: Server, seed: int) -> None:
 async def test_accepted_writes_wait_for_the_storage_and_are_answered(
     new_server: NewServer, mended: bool
 ) -> None:
-    """The storage does not answer while the server is told to stop."""
-    server = new_server("--storage-busy-seconds", "30" if mended else "1").start()
+    """The storage does not answer while the server is told to stop, for longer than its grace."""
+    server = new_server("--storage-busy-seconds", "30" if mended else "6").start()
     server.create("a", policy="sum")
     members = [f"m{number}" for number in range(8)]
-    connections = [await _Connection.open(server) for _ in members]
-    with closing(sqlite3.connect(server.directory / "journal.sqlite")) as other:
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(_Connection.opened(server)) for _ in members]
+        other = stack.enter_context(closing(sqlite3.connect(server.directory / "journal.sqlite")))
         other.execute("BEGIN IMMEDIATE")
-        connections[0].send(members[0])
-        # The first is in the batch that waits for the lock once a second one stays in the queue.
-        connections[1].send(members[1])
-        await _wait(lambda: server.metric("rankwire_pending_writes") > 0, "a waiting write")
-        for connection, member in [*zip(connections, members, strict=True)][2:]:
+        waiting = 0
+        for connection, member in zip(connections, members, strict=True):
             connection.send(member)
-        await _wait(lambda: server.metric("rankwire_pending_writes") >= 6, "accepted writes")
+            waiting = await _look(lambda: _waiting(server), waiting + 1)
+        # What waits does so behind the batch that waits for the lock, and which has the others.
+        assert waiting > 0
         _terminate(server)
         await _wait(lambda: "stopping" in server.log, "the beginning of the end")
         if mended:
@@ -155,8 +175,6 @@ async def test_accepted_writes_wait_for_the_storage_and_are_answered(
         async with asyncio.timeout(_SECONDS):
             answers = [await connection.answer() for connection in connections]
         assert await _end(server) == 0
-    for connection in connections:
-        await connection.close()
     assert set(answers) == {HTTPStatus.OK if mended else HTTPStatus.SERVICE_UNAVAILABLE}
     _assert_clean_end(server)
     scores = await asyncio.to_thread(lambda: server.restart().scores("a"))
@@ -166,10 +184,11 @@ async def test_accepted_writes_wait_for_the_storage_and_are_answered(
 async def test_watchers_are_told(server: Server) -> None:
     codes: list[int] = []
 
-    class Events(ClientEventHandler):
+    class Events(ClientEventHandler):  # type: ignore[misc]
         async def on_connecting(self, ctx: ConnectingContext) -> None:
             codes.append(ctx.code)
 
+    others = asyncio.all_tasks()
     clients = [Client(server.live_url, events=Events(), proxy=None) for _ in range(3)]
     for client in clients:
         await client.connect()
@@ -179,4 +198,5 @@ async def test_watchers_are_told(server: Server) -> None:
     await _wait(lambda: len(codes) == 3, "three watchers who know")
     for client in clients:
         await client.disconnect()
+    await closed(others)
     assert codes == [3001] * 3

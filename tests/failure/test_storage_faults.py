@@ -6,12 +6,14 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
 from fix_process import NewServer, Reply, Server, until
 
 _BUSY = ("--storage-busy-seconds", "0.1")
@@ -80,17 +82,21 @@ def test_a_locked_database(new_server: NewServer, how: str) -> None:
 def test_a_lock_shorter_than_the_patience_only_delays(new_server: NewServer) -> None:
     server = new_server("--storage-busy-seconds", "30").start()
     server.create("a")
-    with ThreadPoolExecutor(2) as clients:
+    members = [f"m{number}" for number in range(20)]
+    with ThreadPoolExecutor(len(members)) as clients:
         with _locked(server, "IMMEDIATE"):
-            first = clients.submit(server.submit, "a", "ann", 1)
-            second = clients.submit(server.submit, "a", "bob", 1)
-            # The first is in the batch that waits for the lock, the second behind it.
-            until(lambda: server.metric("rankwire_pending_writes") == 1, "a submit that waits")
+            answers = [clients.submit(server.submit, "a", member, 1) for member in members[:1]]
+            # What waits does so behind the batch that waits for the lock.
+            for member in members[1:]:
+                answers.append(clients.submit(server.submit, "a", member, 1))
+                if server.metric("rankwire_pending_writes") > 0:
+                    break
+                time.sleep(0.02)
+            until(lambda: server.metric("rankwire_pending_writes") > 0, "a submit that waits")
             assert server.scores("a") == {}
-            assert not first.done()
-        assert first.result().status == 200
-        assert second.result().status == 200
-    assert server.scores("a") == {"ann": 1, "bob": 1}
+            assert not any(answer.done() for answer in answers)
+        assert [answer.result().status for answer in answers] == [200] * len(answers)
+    assert server.scores("a") == dict.fromkeys(members[: len(answers)], 1)
     assert "storage failed" not in server.log
 
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fix_engine import Kept
 
+from fix_engine import Kept
 from rankwire.storage import StorageError
 
 _HOLD = """

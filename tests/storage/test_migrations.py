@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fix_engine import Kept, boards_sql, journal_sql, sql
 
+from fix_engine import Kept, boards_sql, journal_sql, sql
 from rankwire.storage import StorageError
 from rankwire.storage.migrate import Migration, migrate, migrations
 

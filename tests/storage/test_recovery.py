@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
-from fix_engine import Kept, boards_sql, journal_sql, journal_tail, rows
 
+from fix_engine import Kept, boards_sql, journal_sql, journal_tail, rows
 from rankwire import _core
 from rankwire.storage import StorageError
 
@@ -238,7 +238,9 @@ def test_a_journal_that_is_older_than_the_checkpoint_is_refused(directory: Path)
         kept.checkpoint()
     for file in directory.glob("journal.sqlite*"):
         file.unlink()
-    with pytest.raises(_core.CorruptError, match="the journal ends at 0, the checkpoint goes to 2"):
+    with pytest.raises(
+        _core.CorruptError, match=r"^\('the journal ends at 0, the checkpoint goes to 2'"
+    ):
         Kept(directory)
 
 
@@ -268,5 +270,5 @@ def test_a_file_that_is_no_database_is_refused(directory: Path, file: str) -> No
     for old in directory.glob(f"{file}*"):
         old.unlink()
     (directory / file).write_bytes(b"score,member\n" * 1000)
-    with pytest.raises(StorageError, match="cannot open the storage in .*not a database"):
+    with pytest.raises(StorageError, match=r"cannot open the storage in .*not a database"):
         Kept(directory)

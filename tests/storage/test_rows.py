@@ -7,12 +7,25 @@ import random
 from pathlib import Path
 
 import pytest
+
 from fix_engine import Kept, boards_sql
 
 _MIN, _MAX = -(2**63), 2**63 - 1
 _STANDINGS = "SELECT rank, member, score FROM standings WHERE board = ? ORDER BY rank"
 _INTS = [0, 1, -1, 2**53, 2**53 + 1, -(2**53) - 1, _MIN, _MIN + 1, _MAX, _MAX - 1]
-_FLOATS = [0.0, 1.5, -1.5, 1e300, -1e300, 0.1, -0.1, 1e-300, 5e-324, -5e-324, 1.7976931348623157e308]
+_FLOATS = [
+    0.0,
+    1.5,
+    -1.5,
+    1e300,
+    -1e300,
+    0.1,
+    -0.1,
+    1e-300,
+    5e-324,
+    -5e-324,
+    1.7976931348623157e308,
+]
 
 
 @pytest.mark.parametrize("order", ["desc", "asc"])
@@ -68,7 +81,21 @@ def test_standings_agree_with_the_engine(
 ) -> None:
     """Heavy ties, equal times and names whose order tempts: bytes decide, not letters."""
     chance = random.Random(f"{policy} {order} {ties}")
-    names = ["a", "A", "ab", "a b", "ä", "Z", "é", "e\u0301", "日本", "\uffff", "\U0001f600", "10", "9"]
+    names = [
+        "a",
+        "A",
+        "ab",
+        "a b",
+        "ä",
+        "Z",
+        "é",
+        "e\u0301",
+        "日本",
+        "\uffff",
+        "\U0001f600",
+        "10",
+        "9",
+    ]
     with Kept(directory) as kept:
         for board in ("one", "two"):
             kept.create(board, policy=policy, order=order, ties=ties)

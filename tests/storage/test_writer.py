@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from fix_engine import Kept, boards_of, boards_sql, journal_sql, journal_tail, keep, rows
 
+from fix_engine import Kept, boards_of, boards_sql, journal_sql, journal_tail, keep, rows
 from rankwire import _core
 from rankwire.storage import StorageError
 from rankwire.storage.sqlite import SqliteStorage
@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(_SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # conditions are of other threads
             await asyncio.sleep(0.005)
 
 
@@ -49,6 +49,7 @@ class _Broken(SqliteStorage):
     """A storage with a mistake in it."""
 
     def append(self, number: int, batch: bytes) -> None:
+        del number, batch
         raise ZeroDivisionError
 
 

@@ -55,8 +55,12 @@ class Batch(msgspec.Struct, frozen=True):
     lines: list[int] | None = None
 
 
-async def read(receive: Receive, limit: int) -> bytes:
-    """Receive a whole body of at most `limit` bytes."""
+async def read(receive: Receive, limit: int, length: int = -1) -> bytes:
+    """Receive a whole body of at most `limit` bytes, or of `length` bytes if that is known.
+
+    Knowing the length saves asking for more when everything is there: one turn of the event loop,
+    and on a busy core a change of threads.
+    """
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -67,7 +71,7 @@ async def read(receive: Receive, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-        if not message.get("more_body", False):
+        if size == length or not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
 
@@ -78,14 +82,16 @@ async def read_body(
     """Receive and decode what `body` describes."""
     if body.is_small:
         limit = min(limit, SMALL_BODY_BYTES)
-    decode = _decoder(body, headers)
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > limit:
+    announced = headers.get(b"content-length", b"")
+    length = int(announced) if announced.isdigit() else -1
+    if length > limit:
         raise _too_large(limit)
-    content = await read(receive, limit)
-    if not content and body.default is not None:
-        return body.default
-    return decode(content)
+    if body.default is None:
+        decode = _decoder(body, headers)
+        return decode(await read(receive, limit, length))
+    # Nothing has no type, but some clients name one for it.
+    content = await read(receive, limit, length)
+    return _decoder(body, headers)(content) if content else body.default
 
 
 def plain_decoders(kind: Any) -> dict[str, Decode]:

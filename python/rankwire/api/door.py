@@ -24,7 +24,7 @@ class Door:
     """An ASGI app that answers for itself until it is opened."""
 
     def __init__(self) -> None:
-        """Closed at first."""
+        """Begin closed."""
         self._app: ASGIApp = _starting
 
     def open(self, app: ASGIApp) -> None:

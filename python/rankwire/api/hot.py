@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from rankwire.api.addresses import decode_text, read_query
-from rankwire.api.answers import send_answer
+from rankwire.api.answers import JSON_OK, Answer, send_answer
 from rankwire.api.bodies import SMALL_BODY_BYTES, read
 from rankwire.api.problems import DisconnectedError, refuse
 from rankwire.model import Submit, TopQuery
@@ -45,6 +45,7 @@ class Hot:
     def __init__(self, service: Service, requests: Mapping[str, Requests], rest: ASGIApp) -> None:
         """Share the service and the counters with the routes in `rest`."""
         self._service = service
+        self._receipt = service.receipt
         self._rest = rest
         self._count_submit = requests["submit"].count
         self._count_top = requests["top"].count
@@ -57,8 +58,8 @@ class Hot:
         path = scope["raw_path"]
         if path.startswith(_PREFIX):
             match scope["method"], path[_PREFIX_BYTES:].split(b"/", _MOST_PARTS):
-                case "POST", [board, b"scores"] if board and _is_plain(scope):
-                    return self._submit(board, scope, receive, send)
+                case "POST", [board, b"scores"] if board and (length := _plain_length(scope)):
+                    return self._submit(board, length, scope, receive, send)
                 case "GET", [board, b"top"] if board:
                     return self._top(board, scope, send)
                 case "GET", [board, b"members", member] if (
@@ -67,15 +68,20 @@ class Hot:
                     return self._standing(board, member, scope, send)
         return self._rest(scope, receive, send)
 
-    async def _submit(self, board: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _submit(
+        self, board: bytes, length: int, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         started = perf_counter()
+        answer: Answer
         try:
-            body = await read(receive, SMALL_BODY_BYTES)
-            answer = await self._service.submit(decode_text(board), _decode(body))
+            body = await read(receive, SMALL_BODY_BYTES, length)
+            receipt = await self._receipt(decode_text(board), _decode(body))
         except DisconnectedError:
             return
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets a problem
             answer = refuse(error, scope["raw_path"])
+        else:
+            answer = JSON_OK, cast("bytes", receipt)
         await send_answer(send, answer)
         self._count_submit(answer[0]["status"], perf_counter() - started)
 
@@ -100,12 +106,16 @@ class Hot:
         self._count_standing(answer[0]["status"], perf_counter() - started)
 
 
-def _is_plain(scope: Scope) -> bool:
-    """Tell from the headers whether the body is short JSON as it stands."""
+def _plain_length(scope: Scope) -> int:
+    """Give the length of a body that is short JSON as it stands; 0 for any other."""
+    if scope["query_string"]:
+        return 0
     headers = dict(scope["headers"])
-    return (
+    length: bytes = headers.get(b"content-length", b"")
+    is_plain = (
         headers.get(b"content-type") in _JSON_TYPES
-        and 0 < len(headers.get(b"content-length", b"")) <= _SHORT_LENGTH_DIGITS
+        and len(length) <= _SHORT_LENGTH_DIGITS
+        and length.isdigit()
         and b"content-encoding" not in headers
-        and not scope["query_string"]
     )
+    return int(length) if is_plain else 0

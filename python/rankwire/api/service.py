@@ -6,6 +6,7 @@ exceptions, see `problems`. Both the lean path (`hot`) and the framework's route
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -28,7 +29,7 @@ from rankwire.model import (
 
 if TYPE_CHECKING:
     from rankwire.ops.metrics import Scrape
-    from rankwire.writer import Writer
+    from rankwire.writer import Value, Writer
 
 _REVALIDATE: Final = (b"cache-control", b"no-cache")
 _ALIVE: Final[Answer] = (JSON_OK, msgspec.json.encode(Status("ok")))
@@ -72,10 +73,14 @@ class Service:
 
     # Scores.
 
+    def receipt(self, board: str, submit: Submit) -> Future[Value]:
+        """Take one score, and promise the receipt for when it is durable."""
+        ticket = self._engine.submit(board, submit.member, submit.score, submit.at_ms)
+        return self._writer.reply(ticket)
+
     async def submit(self, board: str, submit: Submit) -> Answer:
         """Take one score; answered when it is durable."""
-        ticket = self._engine.submit(board, submit.member, submit.score, submit.at_ms)
-        return JSON_OK, cast("bytes", await self._writer.reply(ticket))
+        return JSON_OK, cast("bytes", await self.receipt(board, submit))
 
     async def submit_batch(self, board: str, batch: Batch) -> Answer:
         """Take many scores, all or nothing."""

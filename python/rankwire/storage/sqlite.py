@@ -36,7 +36,7 @@ _ROWS: Final = 20_000
 
 _APPEND = "INSERT INTO journal (seq, origin, number, committed_ms, batch) VALUES (?, ?, ?, ?, ?)"
 # A probe that is larger than most batches: on a disk that is nearly full, a server that takes one
-# small write and fails at the next is no use. Random, because SQLite skips pages that stay the same.
+# small write and fails at the next is no use. Random, as SQLite skips pages that stay the same.
 _PROBE = """
 INSERT INTO probe VALUES (1, ?, randomblob(65536))
 ON CONFLICT (id) DO UPDATE SET probed_ms = excluded.probed_ms, padding = excluded.padding

@@ -14,9 +14,6 @@ pub const PENDING_OPS: usize = 65_536;
 /// commit adds to the submits behind it.
 pub const SEALED_OPS: usize = 10_000;
 
-/// Most ops in one all-or-nothing request.
-pub const REQUEST_OPS: usize = 10_000;
-
 /// Most boards of one engine.
 pub const BOARDS: usize = 1_000_000;
 
