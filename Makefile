@@ -27,7 +27,7 @@ help: ## List the targets
 	touch $@
 
 .venv/rankwire: .venv/python pyproject.toml $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet >/dev/null
 	touch $@
 
 .PHONY: dev
