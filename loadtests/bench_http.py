@@ -151,7 +151,8 @@ def servers(directory: Path) -> Iterator[list[Side]]:
     """Run all sides, filled with the same members, each stopped until its turn."""
     with contextlib.ExitStack() as stack:
         sides = [
-            stack.enter_context(side(directory)) for side in (rankwire, asgi_echo, fastapi_redis)
+            stack.enter_context(side(directory))
+            for side in (rankwire, asgi_echo, asgi_echo_scheduled, fastapi_redis)
         ]
         for one in sides:
             check_answer(one)
@@ -190,14 +191,24 @@ def rankwire(directory: Path) -> Iterator[Side]:
         yield Side("rankwire", port, [process], counted)
 
 
+def asgi_echo(directory: Path) -> contextlib.AbstractContextManager[Side]:
+    """Run the echo on granian as it comes."""
+    return echo("asgi-echo", directory)
+
+
+def asgi_echo_scheduled(directory: Path) -> contextlib.AbstractContextManager[Side]:
+    """Run the echo on granian with the scheduling policy that our server sets for itself."""
+    return echo("asgi-echo-scheduled", directory, "--schedule-as-batch")
+
+
 @contextlib.contextmanager
-def asgi_echo(directory: Path) -> Iterator[Side]:
-    """Run the echo."""
+def echo(name: str, directory: Path, *flags: str) -> Iterator[Side]:
+    """Run an echo."""
     (port,) = harness.free_ports(1)
-    command = [sys.executable, str(Path(__file__).with_name("echo.py")), str(port)]
-    with harness.running(command, directory / "asgi-echo.log", harness.cores()[0]) as process:
+    command = [sys.executable, str(Path(__file__).with_name("echo.py")), str(port), *flags]
+    with harness.running(command, directory / f"{name}.log", harness.cores()[0]) as process:
         process.wait(lambda: harness.answers(port))
-        yield Side("asgi-echo", port, [process])
+        yield Side(name, port, [process])
 
 
 @contextlib.contextmanager

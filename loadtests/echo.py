@@ -1,7 +1,8 @@
 """What the server could do at most: an ASGI app that sends back each body, on the same granian.
 
-Started by `bench_http.py`: ``python echo.py PORT``. The listener, its arguments, the event loop and
-the garbage collector are those of `rankwire.server`; nothing is decoded, stored or counted.
+Started by `bench_http.py`: ``python echo.py PORT [--schedule-as-batch]``. The listener, its
+arguments, the event loop and the garbage collector are those of `rankwire.server`, with the flag
+the scheduling policy as well; nothing is decoded, stored or counted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from rankwire.api.door import Door
-from rankwire.server import listen, run_tuned
+from rankwire.server import listen, run_tuned, schedule_as_batch
 from rankwire.settings import Http, Settings
 
 if TYPE_CHECKING:
@@ -39,4 +40,6 @@ async def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[2:] == ["--schedule-as-batch"]:
+        schedule_as_batch()
     run_tuned(_serve(int(sys.argv[1])))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,34 @@ def test_times_go_on_after_a_restart(directory: Path) -> None:
                 kept.checkpoint()
     with Kept(directory) as kept:
         assert [member for _, member, _ in rows(kept.engine, "a")] == ["9", "8", "7"]
+
+
+_DAY = 86_400_000 << 16
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_times_go_on_when_the_clock_was_set_back(directory: Path, checkpoint: bool) -> None:
+    """Who came first stays first, although the clock now says that it is to come tomorrow."""
+    with Kept(directory) as kept:
+        kept.create("a")
+        kept.submit("a", "ann", 7)
+        origin = kept.engine.origin
+        if checkpoint:
+            kept.checkpoint()
+    if checkpoint:
+        boards_sql(directory, "UPDATE members SET stamp = stamp + ?", _DAY)
+    else:
+        ((batch,),) = journal_sql(directory, "SELECT batch FROM journal WHERE seq = 2")
+        # The one record ends with stamp and generation, the batch with a checksum.
+        before, (stamp,), generation = batch[:-16], struct.unpack("<Q", batch[-16:-8]), batch[-8:-4]
+        content = before + struct.pack("<Q", stamp + _DAY) + generation
+        checksum = zlib.crc32(struct.pack("<QQ", origin, 2) + content)
+        later = content + struct.pack("<I", checksum)
+        journal_sql(directory, "UPDATE journal SET batch = ? WHERE seq = 2", later)
+    with Kept(directory) as kept:
+        kept.submit("a", "bob", 7)
+        kept.submit("a", "cem", 7)
+        assert [member for _, member, _ in rows(kept.engine, "a")] == ["ann", "bob", "cem"]
 
 
 def test_every_start_writes_under_an_origin_of_its_own_and_the_journal_has_no_gaps(

@@ -13,7 +13,7 @@ use rankwire_ranklist::{Key, List};
 use crate::clock::{self, Clock};
 use crate::config::{BoardConfig, check_board_name, check_member};
 use crate::draft::{Draft, Ledger};
-use crate::engine::Limits;
+use crate::limits::Limits;
 use crate::policy::{self, Admission};
 use crate::queue::{Command, Submit, Ticket};
 use crate::record::{BatchWriter, BoardId, Record};

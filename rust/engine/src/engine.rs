@@ -8,27 +8,11 @@ use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointBoard};
 use crate::committer::{Seal, Sealed, Sketch, Writer};
+use crate::limits::Limits;
 use crate::queue::{Command, Queue, Ticket};
 use crate::reply::Reply;
 use crate::stats::{Counters, Stats};
-use crate::{Board, Error, answer, limits};
-
-/// Limits that an operator may lower.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most ops that wait for the committer.
-    pub pending_ops: usize,
-    /// Most boards.
-    pub boards: usize,
-    /// Most members of one board.
-    pub members: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { pending_ops: limits::PENDING_OPS, boards: limits::BOARDS, members: limits::MEMBERS }
-    }
-}
+use crate::{Board, Error, answer};
 
 /// All boards of one server process; see the crate's front page for how the parts play together.
 #[derive(Debug)]

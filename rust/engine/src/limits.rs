@@ -23,3 +23,20 @@ pub const MEMBERS: u64 = u32::MAX as u64 - 2;
 /// How far a submit's `at` may lie ahead of this server's clock, in milliseconds. Covers clock
 /// skew between a game server and this one; a farther future would freeze a `last` board.
 pub const AT_AHEAD_MS: i64 = 60_000;
+
+/// Limits that an operator may lower.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most ops that wait for the committer.
+    pub pending_ops: usize,
+    /// Most boards.
+    pub boards: usize,
+    /// Most members of one board.
+    pub members: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pending_ops: PENDING_OPS, boards: BOARDS, members: MEMBERS }
+    }
+}

@@ -10,7 +10,8 @@ use crate::clock::Clock;
 use crate::committer::Writer;
 use crate::config::BoardConfig;
 use crate::draft::Draft;
-use crate::engine::{Engine, Limits};
+use crate::engine::Engine;
+use crate::limits::Limits;
 use crate::record::{self, BoardId, Record};
 use crate::{Board, Error, Score};
 

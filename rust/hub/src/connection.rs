@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::handshake::Socket;
-use crate::hub::Stop;
 use crate::limits;
 use crate::protocol::{Close, Outbox, PING};
-use crate::server::Shared;
 use crate::session::{Event, Session};
+use crate::shared::Shared;
+use crate::stop::Stop;
 
 /// A WebSocket and its client's session.
 pub(crate) struct Connection {

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::limits;
 use crate::protocol::to_json;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::wire::Wire;
 
 /// The path of the one endpoint; the one that SDKs use in their examples.

@@ -12,8 +12,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::server::{Shared, serve};
+use crate::server::serve;
+use crate::shared::Shared;
 use crate::stats::{Counters, Stats};
+use crate::stop::Stop;
 
 /// How long the runtime's threads may take to end after the last connection; tasks that are left
 /// then are cut off.
@@ -52,7 +54,7 @@ impl Hub {
         let (stop, stopped) = watch::channel(None);
         let thread =
             std::thread::Builder::new().name("rankwire-hub-main".to_owned()).spawn(move || {
-                runtime.block_on(serve(listener, shared, Stop(stopped)));
+                runtime.block_on(serve(listener, shared, Stop::new(stopped)));
                 runtime.shutdown_timeout(RUNTIME_END);
             })?;
         Ok(Self { address, counters, stop, thread: Mutex::new(Some(thread)) })
@@ -84,23 +86,6 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.shutdown(Duration::ZERO);
-    }
-}
-
-/// Tells a task that the hub shuts down.
-#[derive(Debug, Clone)]
-pub(crate) struct Stop(watch::Receiver<Option<Duration>>);
-
-impl Stop {
-    /// Waits for the shutdown; returns at once when it has begun. Cancel safe.
-    pub(crate) async fn requested(&mut self) {
-        // Fails only when the hub is gone, which is a shutdown too.
-        let _ = self.0.wait_for(Option::is_some).await;
-    }
-
-    /// How long connections may take to end.
-    pub(crate) fn grace(&self) -> Duration {
-        self.0.borrow().unwrap_or_default()
     }
 }
 

@@ -76,7 +76,8 @@
 //! `rpc` and `channel` read what clients name. `views` holds the registry of views, `state` encodes
 //! what they show, `ticker` drives them, and `mailbox` tells connections of it.
 //!
-//! The hub runs on a runtime and threads of its own. `hub` is the handle to it.
+//! The hub runs on a runtime and threads of its own. `hub` is the handle to it, `stop` its signal to
+//! every task, `shared` what all connections use.
 #![forbid(unsafe_code)]
 
 mod channel;
@@ -90,8 +91,10 @@ mod protocol;
 mod rpc;
 mod server;
 mod session;
+mod shared;
 mod state;
 mod stats;
+mod stop;
 mod ticker;
 mod views;
 mod wire;

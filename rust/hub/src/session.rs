@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::mailbox::Mailbox;
 use crate::protocol::{Close, Command, CommandError, Outbox, Request, board_deleted};
 use crate::rpc;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::views::{View, Watcher};
 
 /// The session of one connection. Dropping it ends its subscriptions.
