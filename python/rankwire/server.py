@@ -1,8 +1,8 @@
 """The server: puts the parts together, in order, and takes them apart again.
 
 Starting: listen (alive, not ready) → open and recover the storage → start the committer → open the
-live door → ready. Stopping, on SIGTERM or SIGINT: close the live door → stop taking requests and
-answer those at hand → commit what is queued → last checkpoint → close the storage.
+live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at hand →
+tell watchers to reconnect → commit what is queued → last checkpoint → close the storage.
 """
 
 from __future__ import annotations

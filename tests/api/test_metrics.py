@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from fix_api import Client
-from fix_process import Server
+from fix_server import Server
 from rankwire.api.problems import KINDS
 from rankwire.ops import metrics
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from fix_process import Server
+from fix_server import Server
 
 BOARD = "/v1/boards/b"
 

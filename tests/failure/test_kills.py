@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 
 from fix_engine import boards_sql
-from fix_process import NewServer, Server
+from fix_server import NewServer, Server
 
 _CONNECTIONS: Final = 8
 _KILLS: Final = 27

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fix_engine import Kept, boards_sql, journal_sql
-from fix_process import NewServer, Server
+from fix_server import NewServer, Server
 
 
 def _refused(server: Server) -> str:

@@ -20,7 +20,7 @@ from centrifuge import (  # type: ignore[import-untyped]
 )
 
 from fix_engine import journal_tail
-from fix_process import NewServer, Server, closed, until
+from fix_server import NewServer, Server, closed, until
 
 _SECONDS = 30.0
 

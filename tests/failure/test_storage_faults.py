@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fix_process import NewServer, Reply, Server, until
+from fix_server import NewServer, Reply, Server, until
 
 _BUSY = ("--storage-busy-seconds", "0.1")
 # Far from the sizes that a few submits need, and more than one page of SQLite.

@@ -23,7 +23,7 @@ from centrifuge import (  # type: ignore[import-untyped]
     UnsubscribedContext,
 )
 
-from fix_process import NewServer, Server, closed
+from fix_server import NewServer, Server, closed
 
 _SECONDS: Final = 30.0
 

@@ -33,10 +33,9 @@ def command(*, config_file: Path | None, **flags: str | None) -> None:
     settings = load_settings(config_file, flags)
     # Only now: wrong settings and --help answer without loading the server.
     from rankwire import server  # noqa: PLC0415
-    from rankwire._core import CorruptError  # noqa: PLC0415
     from rankwire.storage import StorageError  # noqa: PLC0415
 
     try:
         server.run(settings)
-    except (StorageError, CorruptError, OSError) as error:
+    except (StorageError, OSError) as error:
         raise Failure(str(error)) from error

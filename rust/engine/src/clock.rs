@@ -8,7 +8,8 @@
 //!
 //! Live submits take strictly increasing stamps from [`Clock::tick`], also when the wall clock
 //! steps back. A submit that names its own time gets counter 0: the stamp is then a function of
-//! the submit alone, so a retry or a replay in any order yields the same board.
+//! the submit alone, so a retry or a replay in any order yields the same board. If it lies ahead,
+//! by [`AT_AHEAD_MS`] at most, the clock follows, so that later submits still have later stamps.
 
 use crate::Error;
 use crate::limits::AT_AHEAD_MS;
@@ -35,7 +36,8 @@ impl Clock {
         self.last
     }
 
-    /// Never hand out a stamp at or before `seen`: called for every stamp read back from storage.
+    /// Never hand out a stamp at or before `seen`: called for every recorded stamp, when it is
+    /// recorded and when it is read back.
     pub(crate) fn observe(&mut self, seen: Stamp) {
         self.last = self.last.max(seen);
     }

@@ -274,6 +274,8 @@ impl<'a> Seal<'a> {
                 generation,
             });
             draft.list.set(&submit.member, key);
+            // As recovery does: what comes next is later, even if `at` was ahead of our clock.
+            self.writer.clock.observe(stamp);
             self.changes += 1;
         }
         self.submits += 1;

@@ -353,6 +353,7 @@ impl Model {
         };
         let changed = held != Some(next);
         if changed {
+            self.clock = self.clock.max(time);
             board.members.insert(member.clone(), next);
             board.version += 1;
             state.dirty.insert((board.life, member.clone()));
