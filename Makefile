@@ -85,7 +85,6 @@ verify: .venv/rankwire ## The long runs: minutes to hours
 # Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
 
 .venv/bench: .venv/rankwire
-	$(BIN)/python -m pip install --quiet --group bench
 	command -v wrk redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk redis-server; }
 	touch $@
 
