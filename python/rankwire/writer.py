@@ -22,6 +22,8 @@ from rankwire import _core
 from rankwire.storage import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rankwire.storage import Storage
 
 # How long the committer sleeps when nothing is queued: only a bound, it is woken for work.
@@ -58,10 +60,10 @@ class Writer:
         self._wake_scheduled = False
         self._trouble: str | None = None
         self._stopping = threading.Event()
-        self._committer = threading.Thread(target=self._commit_forever, name="committer")
-        self._checkpointer = threading.Thread(target=self._checkpoint_forever, name="checkpointer")
+        self._committer = self._thread("committer", self._commit_forever)
+        self._checkpointer = self._thread("checkpointer", self._checkpoint_forever)
         self.failed = asyncio.Event()
-        """Set when the committer broke down: the server has to end."""
+        """Set when one of the threads broke down: the server has to end."""
 
     @property
     def trouble(self) -> str | None:
@@ -103,17 +105,25 @@ class Writer:
         self._wake_scheduled = False
         self.engine.wake()
 
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Make a thread that does not die silently: without it the server must not go on."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException:  # noqa: BLE001  # whatever it is, nobody may wait for ever
+                _log.critical("thread failed", thread=name, exc_info=True)
+                self._trouble = f"the {name} failed"
+                self.engine.close()
+                self._loop.call_soon_threadsafe(self._break_down)
+
+        return threading.Thread(target=run, name=name)
+
     # The committer thread.
 
     def _commit_forever(self) -> None:
-        try:
-            while (sealed := self.engine.seal(_PATIENCE_SECONDS)) is not None:
-                self._commit(sealed)
-        except BaseException:  # noqa: BLE001  # whatever it is, nobody may wait for ever
-            _log.critical("committer failed", exc_info=True)
-            self._trouble = "the committer failed"
-            self.engine.close()
-            self._loop.call_soon_threadsafe(self._break_down)
+        while (sealed := self.engine.seal(_PATIENCE_SECONDS)) is not None:
+            self._commit(sealed)
 
     def _commit(self, sealed: _core.Sealed) -> None:
         batch = sealed.bytes

@@ -63,6 +63,14 @@ class _Broken(SqliteStorage):
         raise ZeroDivisionError
 
 
+class _BrokenCheckpoints(SqliteStorage):
+    """A storage with a mistake elsewhere."""
+
+    def store(self, checkpoint: _core.Checkpoint) -> None:
+        del checkpoint
+        raise ZeroDivisionError
+
+
 async def test_what_is_answered_is_in_the_journal(directory: Path) -> None:
     async with keep(SqliteStorage(directory, _BUSY)) as running:
         await running.create("a", policy="sum")
@@ -235,3 +243,12 @@ def test_holds_tells_the_truth(directory: Path) -> None:
         assert [kept.storage.holds(number) for number in (1, 2)] == [False, False]
         kept.submit("a", "bob", 1)
         assert [kept.storage.holds(number) for number in (1, 2)] == [True, False]
+
+
+async def test_a_checkpoint_thread_that_breaks_down_ends_the_service(directory: Path) -> None:
+    async with keep(_BrokenCheckpoints(directory, _BUSY), checkpoint_seconds=0.1) as running:
+        await running.create("a")
+        await running.writer.failed.wait()
+        assert running.writer.trouble == "the checkpointer failed"
+        with pytest.raises(_core.UnavailableError):
+            await running.submit("a", "ann", 1)

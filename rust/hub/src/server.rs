@@ -18,7 +18,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` fires, then waits at most the grace period for the connections to end.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
-    let ticker = tokio::spawn(ticker::run(Arc::clone(&shared.registry), shared.config.tick));
+    let ticker =
+        tokio::spawn(ticker::keep_running(Arc::clone(&shared.registry), shared.config.tick));
     let limit = shared.config.max_connections;
     let places = Arc::new(Semaphore::new(limit as usize));
     let refusals = Arc::new(Semaphore::new(limits::REFUSALS));
