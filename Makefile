@@ -93,6 +93,10 @@ verify: .venv/rankwire ## The long runs, about half an hour (KILLS=250 for each 
 bench-http: .venv/bench ## Durable submits over HTTP, beside a raw echo and FastAPI with Redis
 	$(BIN)/python loadtests/bench_http.py
 
+.PHONY: bench-ranklist
+bench-ranklist: .venv/bench ## Score moves a second on one core, beside Redis and a classic skip list
+	$(BIN)/python loadtests/bench_ranklist.py
+
 .PHONY: bench-restart
 bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000), beside Redis
 	$(BIN)/python loadtests/bench_restart.py --members $(N)
