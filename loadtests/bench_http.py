@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -152,7 +151,13 @@ def servers(directory: Path) -> Iterator[list[Side]]:
     with contextlib.ExitStack() as stack:
         sides = [
             stack.enter_context(side(directory))
-            for side in (rankwire, asgi_echo, asgi_echo_scheduled, fastapi_redis)
+            for side in (
+                rankwire_scheduled,
+                rankwire_unscheduled,
+                asgi_echo,
+                asgi_echo_scheduled,
+                fastapi_redis,
+            )
         ]
         for one in sides:
             check_answer(one)
@@ -170,12 +175,23 @@ def check_answer(side: Side) -> None:
         raise BenchError(f"{side.name} answered {answer}")
 
 
+def rankwire_scheduled(directory: Path) -> contextlib.AbstractContextManager[Side]:
+    """Run our server as it is."""
+    return rankwire("rankwire", directory, harness.RANKWIRE)
+
+
+def rankwire_unscheduled(directory: Path) -> contextlib.AbstractContextManager[Side]:
+    """Run our server without its scheduling policy."""
+    program = (sys.executable, str(Path(__file__).with_name("unscheduled.py")))
+    return rankwire("rankwire-unscheduled", directory, program)
+
+
 @contextlib.contextmanager
-def rankwire(directory: Path) -> Iterator[Side]:
+def rankwire(name: str, directory: Path, program: Sequence[str]) -> Iterator[Side]:
     """Run our server with its defaults."""
     port, live_port = harness.free_ports(2)
-    command = harness.serve_command(port, live_port, directory / "data")
-    log = directory / "rankwire.log"
+    command = harness.serve_command(port, live_port, directory / name, program=program)
+    log = directory / f"{name}.log"
     with harness.running(command, log, harness.cores()[0]) as process:
         process.wait(lambda: harness.is_ready(port))
         harness.call(port, "PUT", "/v1/boards/bench", {"policy": "last"})
@@ -188,7 +204,7 @@ def rankwire(directory: Path) -> Iterator[Side]:
             taken, changed = metrics["rankwire_submits_total"], metrics["rankwire_changes_total"]
             return int(taken), int(changed)
 
-        yield Side("rankwire", port, [process], counted)
+        yield Side(name, port, [process], counted)
 
 
 def asgi_echo(directory: Path) -> contextlib.AbstractContextManager[Side]:
@@ -280,17 +296,13 @@ def measure_once(side: Side, load: Load, options: Options, seed: int) -> Round:
 def run_wrk(port: int, load: Load, seconds: int, seed: int) -> Wrk:
     """Run the client for some seconds."""
     command = [
-        *("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(harness.cores()[1])),
         *("wrk", "--threads", "1", "--connections", str(load.connections)),
         *("--duration", f"{seconds}s", "--timeout", "10s"),
         *("--script", str(Path(__file__).with_name("submit.lua"))),
         *(f"http://{HOST}:{port}{load.path}", "--"),
         *(load.kind, str(MEMBERS), str(load.items), str(seed)),
     ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise BenchError(f"wrk failed: {ended.stdout}{ended.stderr}")
-    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Wrk)
+    return msgspec.json.decode(harness.last_line(command, harness.cores()[1]), type=Wrk)
 
 
 def settled(side: Side) -> tuple[int, int]:

@@ -180,14 +180,10 @@ def measure(program: Path, directory: Path, name: str, options: Options) -> tupl
 def run_example(program: Path, moves: Path, name: str, options: Options) -> Board:
     """Run ours and the classic skip list on the server's core."""
     command = [
-        *("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(harness.cores()[0])),
         *(str(program), "--board", name, "--members", str(options.members)),
         *("--slice", str(options.slice), "--moves-to", str(moves)),
     ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise BenchError(f"the example failed: {ended.stdout}{ended.stderr}")
-    return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Board)
+    return msgspec.json.decode(harness.last_line(command, harness.cores()[0]), type=Board)
 
 
 @contextlib.contextmanager

@@ -186,10 +186,24 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("RANKWIRE_")}
 
 
-def serve_command(http_port: int, live_port: int, storage: Path, *more: str) -> Command:
+def last_line(command: Command, core: int) -> str:
+    """Run a program to its end on one core, and return the last line that it printed."""
+    pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(core), *command]
+    ended = subprocess.run(pinned, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise BenchError(f"{command[0]} failed: {ended.stdout}{ended.stderr}")
+    return ended.stdout.splitlines()[-1]
+
+
+RANKWIRE: Final = (sys.executable, "-m", "rankwire")
+
+
+def serve_command(
+    http_port: int, live_port: int, storage: Path, *more: str, program: Sequence[str] = RANKWIRE
+) -> Command:
     """Make the command of our server: default settings, on its own ports and storage."""
     return [
-        *(sys.executable, "-m", "rankwire", "serve", "--config", os.devnull),
+        *(*program, "serve", "--config", os.devnull),
         *("--http-port", str(http_port), "--live-port", str(live_port)),
         *("--storage-path", str(storage), "--log-level", "warning", *more),
     ]

@@ -1,7 +1,8 @@
 //! Drafts: the next state of one board, private to whoever builds it.
 //!
 //! The committer drafts what a batch does before it is durable; recovery drafts what the journal
-//! says. Both change a board through here only, so a live submit and its replay cannot differ.
+//! says. What a live submit decides by admission, its replay decides by merging; a property test holds
+//! the two together.
 
 use std::collections::{HashMap, HashSet};
 
