@@ -97,6 +97,22 @@ bench-http: .venv/bench ## Durable submits over HTTP, beside a raw echo and Fast
 bench-ranklist: .venv/bench ## Score moves a second on one core, beside Redis and a classic skip list
 	$(BIN)/python loadtests/bench_ranklist.py
 
+.PHONY: bench-ranklist-10m
+bench-ranklist-10m: .venv/bench ## The same at 10,000,000 members, and what a rank takes
+	$(BIN)/python loadtests/bench_ranklist_10m.py
+
+.PHONY: bench-memory
+bench-memory: .venv/bench ## Bytes a member, and bytes of small boards, beside Redis
+	$(BIN)/python loadtests/bench_memory.py --million
+
+.PHONY: bench-threads
+bench-threads: .venv/bench ## Reads beside a writer, and moves of several writers, on all cores
+	$(BIN)/python loadtests/bench_threads.py
+
+.PHONY: bench-snapshot
+bench-snapshot: .venv/bench ## Memory while a snapshot is held for a minute at full speed
+	$(BIN)/python loadtests/bench_snapshot.py --seconds 60
+
 .PHONY: bench-restart
 bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000), beside Redis
 	$(BIN)/python loadtests/bench_restart.py --members $(N)

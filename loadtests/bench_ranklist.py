@@ -1,21 +1,29 @@
 """Random score moves per second on one core: our ranked list beside Redis and a classic skip list.
 
-Measured: moves a second at a million members with 20-byte ids, each move followed by a question for
-the member's new rank, and the same without the question. Ours is the list that the server uses,
-copied on write: a version is published after every 64 moves, or after every single one. The classic
-skip list is Redis' design in Rust, changed in place, in the same process: no server, no readers.
-Redis gets ZADD, or ZADD and ZRANK, in pipelines of 64 moves.
+Measured: moves a second at a million members with 20-byte ids. `log` is the list as any thread
+writes to it: an operation is appended to the log, the next version is built and published by a
+compare-and-swap, and each move is answered with the member's ranks before and after it. `draft` is
+the same list as the server's one writer uses it: a draft is warmed up, changed and published, and
+it also tells both ranks. Both do their moves in batches of 64, which become visible together, and
+singly. Redis gets ZADD, or ZADD and ZRANK, in pipelines of 64 moves. The classic skip list is
+Redis' design in Rust, changed in place, in our process: no server, no readers, no versions.
+
+The ratio is that of batches through the log to plain ZADDs, which tell no rank; `with_ranks` is
+beside ZADD and ZRANK, which tell one of the two.
 
 How: all sides hold the same members and do the same moves, which are drawn before. As many moves as
-there are members age each list; then come five rounds, in each a slice of every kind of work. Each
-figure is the median of its slices. Redis has a core for itself; its client, on the other one, sends
-commands that were encoded before and always has a second pipeline on its way; `busy` tells which
-share of the time Redis was at work. Moves a second inside the commands are moves by the time that
-Redis itself counted there (INFO commandstats).
+there are members age each list; then come five rounds, in which all sides take turns: those in our
+process, then Redis. Each figure is the median of its rounds. Our process and Redis have the same
+core, and one of them waits. Redis' client, on the other core, sends commands that were encoded
+before and always has a second pipeline on its way; `busy` tells which share of the time Redis was
+at work. Moves a second inside the commands are moves by the time that Redis itself counted there
+(INFO commandstats).
 
 Boards: `random`, where all scores differ; `tied`, where 7,000 members share each score; `equal`,
 where all members but one have the same score: a member leaves and comes back, each a move. Ties are
 ranked by member, as Redis does it; ours also by who came first, the server's default.
+
+Not shown: what a network, a disk or a second writer costs, and how long a single move waits.
 
 The sides have to agree on the sum of all ranks. The last line is JSON.
 """
@@ -23,20 +31,19 @@ The sides have to agree on the sum of all ranks. The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import shutil
+import mmap
 import socket
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+import example
 import harness
-from harness import HOST, BenchError
+from harness import BenchError
+from redis_side import exchange, redis
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -44,9 +51,8 @@ if TYPE_CHECKING:
 BOARDS: Final = ("random", "tied", "equal")
 BATCH: Final = 64
 ROUNDS: Final = 5
-# The kinds of work in each round, in the order in which the example does them. Redis and the
-# classic skip list publish nothing, so that each does both of its kinds twice.
-_RANKS: Final = (True, False, True, False)
+# The works of a round, in the order of the example: whether ranks are asked for.
+_RANKS: Final = (True, False)
 # A line of the example's file: ten digits, a space, an id, and the end of the line.
 _LINE: Final = 32
 _SCORE: Final = slice(10)
@@ -54,7 +60,7 @@ _NAME: Final = slice(11, 31)
 
 
 class Row(msgspec.Struct):
-    """What one side did in one kind of work; `batch` is 0 where nothing is published."""
+    """What one side did in one of the works; `batch` is 0 where nothing is published."""
 
     batch: int
     ranks: bool
@@ -78,9 +84,9 @@ class Board(msgspec.Struct):
     """All that all sides did on one board."""
 
     board: str
-    members: int
-    slice: int
     sides: list[Side]
+    others: float
+    """Share of the cores that other programs took, in the worst round."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -107,16 +113,8 @@ class Options(msgspec.Struct, frozen=True):
 def main() -> None:
     options = read_options()
     harness.require(("redis-server", "taskset", "setpriv"), ("redis", "hiredis"))
-    program = build()
-    boards = []
-    others = 0.0
-    with harness.working_directory() as directory:
-        for name in options.boards:
-            board, disturbed = measure(program, directory, name, options)
-            check(board)
-            boards.append(board)
-            others = max(others, disturbed)
-    report([row for board in boards for row in summarize(board)], others, options)
+    program = example.build()
+    report([measure(program, name, options) for name in options.boards], options)
 
 
 def read_options() -> Options:
@@ -143,102 +141,80 @@ def read_options() -> Options:
     return Options(given.members, given.slice, given.board)
 
 
-def build() -> Path:
-    """Build the example, and return where it is."""
-    if shutil.which("cargo") is None:
-        raise BenchError("a Rust toolchain is needed: https://rustup.rs")
-    command = ("cargo", "build", "--release", "--quiet", "-p", "rankwire-ranklist")
-    if subprocess.run(
-        (*command, "--example", "bench_moves"), cwd=harness.ROOT, check=False
-    ).returncode:
-        raise BenchError("the example was not built")
-    target = harness.ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-    return target / "release" / "examples" / "bench_moves"
-
-
 # Measuring.
 
 
-def measure(program: Path, directory: Path, name: str, options: Options) -> tuple[Board, float]:
-    """Let all sides do their moves; with them comes what others took of the cores at most."""
-    moves = directory / "moves.txt"
-    meter = harness.Meter(harness.cores())
-    board = run_example(program, moves, name, options)
-    _, before = meter.stop()
-    harness.progress(f"{name}: ours and the classic skip list are done", before)
-    meter = harness.Meter(harness.cores())
-    with redis(directory) as (process, client, connection):
-        text = moves.read_bytes()
-        fill(connection, text, options)
-        rows = redis_rounds(process, client, connection, text, options)
-        _, after = meter.stop(process)
-    harness.progress(f"{name}: Redis is done", after)
-    board.sides.append(Side("redis", "member", rows))
-    return board, max(before, after)
+def measure(program: Path, name: str, options: Options) -> Board:
+    """Let all sides do their moves, round by round."""
+    harness.progress(f"{name}: {options.members:,} members")
+    cores = harness.cores()
+    with harness.working_directory() as directory:
+        file = directory / "moves.txt"
+        command: harness.Command = [
+            *(program, "moves", "--board", name, "--members", str(options.members)),
+            *("--slice", str(options.slice), "--rounds", str(ROUNDS), "--moves-to", file),
+        ]
+        with (
+            harness.running(command, directory / "example.log", cores[0], talks=True) as ours,
+            redis(directory) as (server, client, connection),
+        ):
+            ours.hear()
+            text = read(file)
+            fill(connection, text, options)
+            rows = [Row(0, ranks, [], 0) for ranks in _RANKS]
+            others = 0.0
+            for number in range(ROUNDS):
+                meter = harness.Meter(cores, [ours, server])
+                ours.go_on()
+                ours.hear()
+                redis_round(number, rows, text, options, (server, client, connection))
+                others = max(others, meter.stop()[1])
+                harness.progress(f"{name}: round {number + 1} of {ROUNDS}", others)
+            sides = msgspec.json.decode(ours.hear(), type=list[Side])
+    board = Board(name, [*sides, Side("redis", "member", rows)], others)
+    check(board)
+    return board
 
 
-def run_example(program: Path, moves: Path, name: str, options: Options) -> Board:
-    """Run ours and the classic skip list on the server's core."""
-    command = [
-        *(str(program), "--board", name, "--members", str(options.members)),
-        *("--slice", str(options.slice), "--moves-to", str(moves)),
-    ]
-    return msgspec.json.decode(harness.last_line(command, harness.cores()[0]), type=Board)
+def read(file: Path) -> mmap.mmap:
+    """Map the moves; they may be too many to be kept twice."""
+    with file.open("rb") as opened:
+        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-@contextlib.contextmanager
-def redis(directory: Path) -> Iterator[tuple[harness.Process, Redis, socket.socket]]:
-    """Run Redis on the server's core, and this process on the client's."""
-    from redis import Redis  # noqa: PLC0415  # only now is it known to be installed
-
-    (port,) = harness.free_ports(1)
-    allowed = os.sched_getaffinity(0)
-    core, client_core = harness.cores()
-    with harness.running(harness.redis_command(port), directory / "redis.log", core) as process:
-        process.wait(lambda: harness.answers(port))
-        os.sched_setaffinity(0, {client_core})
-        try:
-            with Redis(port=port) as client, socket.create_connection((HOST, port)) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                yield process, client, connection
-        finally:
-            os.sched_setaffinity(0, allowed)
-
-
-def fill(connection: socket.socket, text: bytes, options: Options) -> None:
+def fill(connection: socket.socket, text: mmap.mmap, options: Options) -> None:
     """Add the members, and age the list."""
     for start in range(0, options.members * 2, options.slice):
         end = min(start + options.slice, options.members * 2)
         exchange(connection, list(pipelines(text, start, end, ranks=False)), BATCH)
+        if start // (1 << 21) != end // (1 << 21):
+            harness.progress(f"redis did {end:,} of {options.members * 2:,} ZADDs")
 
 
-def redis_rounds(
-    process: harness.Process,
-    client: Redis,
-    connection: socket.socket,
-    text: bytes,
+def redis_round(
+    number: int,
+    rows: list[Row],
+    text: mmap.mmap,
     options: Options,
-) -> list[Row]:
-    """Do all rounds."""
-    rows = [Row(0, ranks, [], 0) for ranks in (True, False)]
-    start = options.members * 2
-    for _ in range(ROUNDS):
-        for ranks in _RANKS:
-            sent = list(pipelines(text, start, start + options.slice, ranks=ranks))
-            client.config_resetstat()
-            began, cpu = time.perf_counter(), process.cpu_seconds()
-            answers = exchange(connection, sent, BATCH * (1 + ranks))
-            seconds, cpu = time.perf_counter() - began, process.cpu_seconds() - cpu
-            row = rows[not ranks]
-            row.busy.append(cpu / seconds)
-            row.rates.append(options.slice / seconds)
-            row.inside.append(options.slice / inside(client, options.slice, ranks=ranks))
-            row.rank_sum += sum_ranks(answers, ranks=ranks)
-            start += options.slice
-    return rows
+    parts: tuple[harness.Process, Redis, socket.socket],
+) -> None:
+    """Do both works of a round."""
+    process, client, connection = parts
+    start = options.members * 2 + number * len(rows) * options.slice
+    for row in rows:
+        sent = list(pipelines(text, start, start + options.slice, ranks=row.ranks))
+        client.config_resetstat()
+        began, cpu = time.perf_counter(), process.cpu_seconds()
+        answers = exchange(connection, sent, BATCH * (1 + row.ranks))
+        seconds, cpu = time.perf_counter() - began, process.cpu_seconds() - cpu
+        row.busy.append(cpu / seconds)
+        row.rates.append(options.slice / seconds)
+        row.inside.append(options.slice / inside(client, options.slice, ranks=row.ranks))
+        row.rank_sum += sum_ranks(answers, ranks=row.ranks)
+        start += options.slice
 
 
-def pipelines(text: bytes, start: int, end: int, *, ranks: bool) -> Iterator[bytes]:
+def pipelines(text: mmap.mmap, start: int, end: int, *, ranks: bool) -> Iterator[bytes]:
     """Encode moves, 64 at a time."""
     zadd = b"*4\r\n$4\r\nZADD\r\n$5\r\nbench\r\n$10\r\n%b\r\n$20\r\n%b\r\n"
     zrank = b"*3\r\n$5\r\nZRANK\r\n$5\r\nbench\r\n$20\r\n%b\r\n"
@@ -249,22 +225,6 @@ def pipelines(text: bytes, start: int, end: int, *, ranks: bool) -> Iterator[byt
         commands.append(zadd % (line[_SCORE], name) + (zrank % name if ranks else b""))
     for first in range(0, len(commands), BATCH):
         yield b"".join(commands[first : first + BATCH])
-
-
-def exchange(connection: socket.socket, sent: Sequence[bytes], answers: int) -> bytes:
-    """Send pipelines so that there are always two on their way; return all answers."""
-    commands = sum(one.count(b"*") for one in sent)
-    received: list[bytes] = []
-    seen = 0
-    for number, pipeline in enumerate(sent):
-        connection.sendall(pipeline)
-        while seen < number * answers:
-            received.append(connection.recv(1 << 16))
-            seen += received[-1].count(b"\n")
-    while seen < commands:
-        received.append(connection.recv(1 << 16))
-        seen += received[-1].count(b"\n")
-    return b"".join(received)
 
 
 def inside(client: Redis, moves: int, *, ranks: bool) -> float:
@@ -286,14 +246,16 @@ def sum_ranks(answers: bytes, *, ranks: bool) -> int:
 
 
 def check(board: Board) -> None:
-    """Refuse figures of sides that do not agree about the ranks."""
-    sums = {
-        side.side: sum(row.rank_sum for row in side.rows)
-        for side in board.sides
-        if side.ties == "member" or board.board == "random"
-    }
-    if len(set(sums.values())) != 1:
-        raise BenchError(f"the sums of ranks differ: {sums}")
+    """Refuse figures of sides that do not agree about the ranks that they tell."""
+    for work in range(len(_RANKS)):
+        for ties in ("first", "member"):
+            sums = {
+                f"{side.side}, {side.ties}": side.rows[work].rank_sum
+                for side in board.sides
+                if side.rows[work].ranks and (side.ties == ties or board.board == "random")
+            }
+            if len(set(sums.values())) > 1:
+                raise BenchError(f"{board.board}: the sums of ranks differ: {sums}")
 
 
 # Telling.
@@ -313,37 +275,44 @@ def summarize(board: Board) -> list[Result]:
     ]
 
 
-def report(rows: list[Result], others: float, options: Options) -> None:
+def report(boards: list[Board], options: Options) -> None:
     """Print the table and the result."""
+    rows = [row for board in boards for row in summarize(board)]
+    print(table(rows))
+    print(result_line(rows, max(board.others for board in boards), options))
+
+
+def table(rows: list[Result]) -> str:
+    """Show all rows."""
     head = (
-        "board",
-        "side",
-        "ties",
-        "published each",
-        "ranks",
-        "moves/s",
-        "inside commands",
-        "busy",
+        *("board", "side", "ties", "published each", "ranks told"),
+        *("moves/s", "inside commands", "busy"),
     )
     lines = (
         (
-            *(row.board, row.side, row.ties, row.batch or "-", "yes" if row.ranks else "no"),
-            row.per_second,
-            *(row.inside_per_second or "-", row.busy),
+            *(row.board, row.side, row.ties, row.batch or "-", ranks_told(row)),
+            *(row.per_second, row.inside_per_second or "-", row.busy),
         )
         for row in rows
     )
-    print(harness.table(head, lines))
-    print(result_line(rows, others, options))
+    return harness.table(head, lines)
+
+
+def ranks_told(row: Result) -> int:
+    """Return how many ranks a move is answered with."""
+    return row.ranks * (2 if row.batch else 1)
 
 
 def result_line(rows: list[Result], others: float, options: Options) -> str:
-    """Make the last line: the first board's figures with and without ranks, and every row."""
+    """Make the last line: the first board's figures, each board's, and every row."""
+    kinds = dict.fromkeys((row.board, row.ties) for row in rows if row.batch)
+    first = next(iter(kinds))
     result = {
         "name": "ranklist-moves",
         "unit": "moves/s",
-        **compare(rows, ranks=True),
-        "without_ranks": compare(rows, ranks=False),
+        **compare(rows, *first, ranks=False),
+        "with_ranks": compare(rows, *first, ranks=True),
+        "boards": {"-".join(kind): compare(rows, *kind, ranks=False) for kind in kinds},
         "noisy": others > harness.QUIET,
         "others": round(others, 3),
         "options": options,
@@ -353,14 +322,18 @@ def result_line(rows: list[Result], others: float, options: Options) -> str:
     return msgspec.json.encode(result).decode()
 
 
-def compare(rows: list[Result], *, ranks: bool) -> dict[str, object]:
-    """Put ours, published in batches, beside the others on the first board."""
-    board, ties = rows[0].board, rows[0].ties
-    of_kind = [row for row in rows if row.board == board and row.ranks == ranks]
-    ours = next(row for row in of_kind if (row.batch, row.ties) == (BATCH, ties)).per_second
-    against = {row.side: row.per_second for row in of_kind if row.side != rows[0].side}
+def compare(rows: list[Result], board: str, ties: str, *, ranks: bool) -> dict[str, object]:
+    """Put batches through the log beside the others, which are asked for ranks or not."""
+    of_board = [row for row in rows if row.board == board]
+    ours = next(
+        row.per_second
+        for row in of_board
+        if (row.side, row.ties, row.batch) == ("log", ties, BATCH)
+    )
+    theirs = [row for row in of_board if not row.batch and row.ranks == ranks]
+    against = {row.side: row.per_second for row in theirs}
     against |= {
-        f"{row.side}-inside": row.inside_per_second for row in of_kind if row.inside_per_second
+        f"{row.side}-inside": row.inside_per_second for row in theirs if row.inside_per_second
     }
     return {
         "ours": ours,

@@ -110,8 +110,10 @@ class Process:
         log: Path,
         core: int | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        talks: bool = False,
     ) -> None:
-        """Start it; its output goes to `log`."""
+        """Start it; its output goes to `log`, or where it `talks`, to `hear` and to the screen."""
         pin = () if core is None else ("taskset", "--cpu-list", str(core))
         self.name = log.stem
         self._log = log
@@ -121,9 +123,9 @@ class Process:
             self._child = subprocess.Popen(
                 # Both programs replace themselves by the command, so the pid is the command's.
                 ("setpriv", "--pdeathsig", "KILL", *pin, *command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talks else output,
+                stderr=None if talks else output,
                 env=clean_environment() | dict(environment or {}),
                 cwd=log.parent,
             )
@@ -131,6 +133,19 @@ class Process:
     def cpu_seconds(self) -> float:
         """Return the processor time that all its threads have used."""
         return sum(_times(self._child.pid))
+
+    def hear(self) -> bytes:
+        """Wait for the next line of one that talks."""
+        line = self._child.stdout.readline() if self._child.stdout else b""
+        if not line:
+            raise BenchError(f"{self.name} ended with exit code {self._child.wait()}")
+        return line
+
+    def go_on(self) -> None:
+        """Send a line to one that talks."""
+        if self._child.stdin:
+            self._child.stdin.write(b"\n")
+            self._child.stdin.flush()
 
     def pause(self) -> None:
         """Stop it where it is."""
@@ -172,9 +187,11 @@ def running(
     log: Path,
     core: int | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    talks: bool = False,
 ) -> Iterator[Process]:
     """Run a process while the block runs."""
-    process = Process(command, log, core, environment)
+    process = Process(command, log, core, environment, talks=talks)
     try:
         yield process
     finally:

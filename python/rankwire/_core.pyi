@@ -1,4 +1,4 @@
-"""The Rust core: boards, the write queue, recovery and the live hub.
+"""The Rust core: boards, the write queue, recovery, the live hub, and boards in memory.
 
 Reads never block and never wait for writers: each looks at one immutable version. Answers come as
 JSON bytes, ready to send. Ranks count from 1, times are milliseconds since 1970 in UTC.
@@ -10,8 +10,10 @@ Every exception carries `(message, field, index)`: the field it is about, if any
 of the item in a batch, if it was one.
 """
 
-from collections.abc import Sequence
-from typing import TypeAlias, TypedDict, final
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, final
+
+from typing_extensions import disjoint_base
 
 __version__: str
 
@@ -238,3 +240,161 @@ class Hub:
 
     def shutdown(self, grace: float) -> None:
         """Tell every client to reconnect elsewhere and stop within `grace` seconds."""
+
+# Boards in memory. docs/board.md tells what they are for.
+
+# A number on a board of one column, otherwise a tuple with a number for each column.
+_Score: TypeAlias = float | tuple[float, ...]
+
+class Column(NamedTuple):
+    """One column of a board's scores: `int64` or `float64`, best first `desc` or `asc`."""
+
+    type: str = "int64"
+    order: str = "desc"
+
+class Entry(NamedTuple):
+    """A place of a board: rank, counted from 1, member and score."""
+
+    rank: int
+    member: str
+    score: Any
+
+class Ranks(NamedTuple):
+    """All ranks of a member, in the ways in which equal scores are counted.
+
+    ordinal: 1, 2, 3, 4. The board's rule for ties decides.
+    competition: 1, 2, 2, 4. One more than the members with a better score.
+    dense: 1, 2, 2, 3. One more than the different scores that are better.
+    modified: 1, 3, 3, 4. The members with a score that is at least as good.
+    percentile: the percentage, 0 to 100, of the other members whose score is no better.
+    """
+
+    ordinal: int
+    competition: int
+    dense: int
+    modified: int
+    percentile: float
+
+class Submitted(NamedTuple):
+    """What a submit did: where the member stands right after it, and stood right before."""
+
+    score: Any
+    rank: int
+    previous_score: Any
+    previous_rank: int | None
+    changed: bool
+    version: int
+
+class Difference(NamedTuple):
+    """A member that two snapshots do not agree on: its score here and there, None if absent."""
+
+    member: str
+    here: Any
+    there: Any
+
+@disjoint_base
+class Standings:
+    """What boards and snapshots answer. Safe to use from any thread; reads never wait.
+
+    Each answer belongs to one instant. On a board that is the newest, on a snapshot always the
+    same. Iterating goes over one instant also on a board, and yields the members, the best first.
+    """
+
+    @property
+    def version(self) -> int:
+        """The number of changes made to the board so far."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, member: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def entries(self) -> Iterator[Entry]:
+        """Iterate over all places, the best first."""
+
+    def rank(
+        self,
+        member: str,
+        mode: Literal["ordinal", "competition", "dense", "modified"] = "ordinal",
+    ) -> int | None:
+        """Give a member's rank, counted as `Ranks` tells. None if it is not on the board."""
+
+    def ranks(self, member: str) -> Ranks | None:
+        """Give a member's rank in every way of counting."""
+
+    def standing(self, member: str) -> Entry | None:
+        """Give a member's place."""
+
+    def select(self, rank: int) -> Entry | None:
+        """Give the place at a rank, counted from 1."""
+
+    def page(self, offset: int, limit: int) -> list[Entry]:
+        """Give up to `limit` places after the best `offset` ones."""
+
+    def top(self, n: int) -> list[Entry]:
+        """Give the best `n` places."""
+
+    def around(self, member: str, radius: int) -> list[Entry]:
+        """Give a member with up to `radius` neighbours on each side; [] if it is not there."""
+
+    def count(self, min: _Score | None = None, max: _Score | None = None) -> int:
+        """How many members have a score from `min` to `max`, both included.
+
+        Of scores with several columns, the first one says which is less; where it is equal, `min`
+        is the worse one on a board whose first column is `desc`, the better one where it is `asc`.
+        """
+
+    def digest(self) -> int:
+        """Hash the members with their scores and the order in which they were reached.
+
+        Boards of equal columns, ties and seed have equal digests if and only if they agree, but for
+        one chance in 2^64. O(n) when it is first asked for, then O(log n) for each change since.
+        """
+
+@final
+class Board(Standings):
+    """A board in the memory of this process, that any number of threads write and read at once.
+
+    `columns` are one to three `Column`s, by default one `int64`, `desc`. `policy` is `best`, `last`
+    or `sum`; `ties` is `first`, `last` or `member`. The 16 bytes of `seed` are random unless given;
+    who chooses the members' ids must not know them.
+    """
+
+    def __new__(
+        cls,
+        *,
+        columns: Sequence[tuple[str, str]] | None = None,
+        policy: str = "best",
+        ties: str = "first",
+        seed: bytes | None = None,
+    ) -> Board: ...
+    def submit(self, member: str, score: _Score) -> Submitted:
+        """Offer a score, or on a `sum` board an amount, to a member.
+
+        Raises InvalidError if it cannot be on this board or the sum would leave the range of a
+        column, and LimitError if a board of 2^31 - 2 members would get another one.
+        """
+
+    def submit_many(self, items: Sequence[tuple[str, _Score]]) -> list[Submitted]:
+        """Offer many scores, in this order; from 256 on with the interpreter released.
+
+        An item that can never be on this board raises InvalidError, and nothing is done. What
+        `submit` refuses for what is on the board already is left out, all other items count, and
+        the first refusal is raised at the end. Others may see a part of the items before the rest.
+        """
+
+    def remove(self, member: str) -> bool:
+        """Remove a member. False if it was not there."""
+
+    def snapshot(self) -> Snapshot:
+        """Keep the board as it is at this instant. O(1)."""
+
+@final
+class Snapshot(Standings):
+    """A board as it was at one instant, for as long as it is referred to. Made by a board."""
+
+    def differences(self, other: Snapshot, limit: int = 1000) -> list[Difference]:
+        """List up to `limit` members that this snapshot and `other` do not agree on.
+
+        They are ordered by id; fewer than `limit` are all. A member is also listed when only the
+        order in which it reached its score differs. Raises InvalidError unless both are of equal
+        columns, ties and seed.
+        """

@@ -4,7 +4,7 @@
 //! Ranks are counted from 1. Scores are JSON numbers: integers on `int64` boards, otherwise the
 //! shortest decimal that reads back as the same double.
 
-use rankwire_ranklist::{Entry, List};
+use rankwire_ranklist::{Entry, Version};
 use serde::Serialize;
 
 use crate::{Board, BoardConfig, Error, Score};
@@ -67,7 +67,7 @@ fn row<'a>(board: &Board, entry: Entry<'a>) -> Row<'a> {
 
 fn entries<'a>(
     board: &'a Board,
-    list: &'a List,
+    list: &'a Version,
     entries: impl Iterator<Item = Entry<'a>>,
 ) -> Page<'a> {
     Page {
@@ -80,7 +80,7 @@ fn entries<'a>(
 }
 
 /// Up to `limit` members after the best `offset` ones.
-pub fn page(board: &Board, list: &List, offset: u64, limit: usize) -> Vec<u8> {
+pub fn page(board: &Board, list: &Version, offset: u64, limit: usize) -> Vec<u8> {
     to_json(&entries(board, list, list.page(offset, limit)))
 }
 
@@ -88,7 +88,12 @@ pub fn page(board: &Board, list: &List, offset: u64, limit: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::UnknownMember`].
-pub fn around(board: &Board, list: &List, member: &str, radius: usize) -> Result<Vec<u8>, Error> {
+pub fn around(
+    board: &Board,
+    list: &Version,
+    member: &str,
+    radius: usize,
+) -> Result<Vec<u8>, Error> {
     let page = list.around(member, radius).ok_or_else(|| unknown(member))?;
     Ok(to_json(&entries(board, list, page)))
 }
@@ -97,7 +102,7 @@ pub fn around(board: &Board, list: &List, member: &str, radius: usize) -> Result
 ///
 /// # Errors
 /// [`Error::UnknownMember`].
-pub fn standing(board: &Board, list: &List, member: &str) -> Result<Vec<u8>, Error> {
+pub fn standing(board: &Board, list: &Version, member: &str) -> Result<Vec<u8>, Error> {
     let entry = list.entry(member).ok_or_else(|| unknown(member))?;
     Ok(to_json(&Standing {
         board: board.name(),
@@ -111,7 +116,7 @@ pub fn standing(board: &Board, list: &List, member: &str) -> Result<Vec<u8>, Err
 
 /// The standings of the given members, best first; names that are not on the board are listed
 /// apart. A name given twice counts once.
-pub fn standings(board: &Board, list: &List, members: &[String]) -> Vec<u8> {
+pub fn standings(board: &Board, list: &Version, members: &[String]) -> Vec<u8> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for member in members {
         match list.entry(member) {
@@ -133,7 +138,7 @@ pub fn standings(board: &Board, list: &List, members: &[String]) -> Vec<u8> {
 /// [`Error::Score`] when a bound is not a score of this board.
 pub fn count(
     board: &Board,
-    list: &List,
+    list: &Version,
     min: Option<Score>,
     max: Option<Score>,
 ) -> Result<Vec<u8>, Error> {

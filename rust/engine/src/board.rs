@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use rankwire_ranklist::{Key, List, Seed, Shared};
+use rankwire_ranklist::{Draft, Key, Read, Seed, Shared, Snapshot};
 
 use crate::answer;
 use crate::config::BoardConfig;
@@ -33,14 +33,13 @@ struct FirstPage {
 }
 
 impl Board {
-    pub(crate) fn new(id: BoardId, name: &str, config: BoardConfig, list: List) -> Self {
-        Self {
-            id,
-            name: name.into(),
-            config,
-            list: Shared::new(list),
-            first_page: ArcSwapOption::empty(),
-        }
+    pub(crate) fn new(id: BoardId, name: &str, config: BoardConfig, list: Shared) -> Self {
+        Self { id, name: name.into(), config, list, first_page: ArcSwapOption::empty() }
+    }
+
+    /// A board without members.
+    pub(crate) fn empty(id: BoardId, name: &str, config: BoardConfig, seed: Seed) -> Self {
+        Self::new(id, name, config, Shared::new(config.ties.into(), seed))
     }
 
     /// Identity of this life of the board.
@@ -63,9 +62,22 @@ impl Board {
         self.load().seed()
     }
 
-    /// The current version. Never blocks, and what it returns never changes.
-    pub fn load(&self) -> Arc<List> {
-        self.list.load()
+    /// The current version, for an answer. Never blocks, and what it returns never changes.
+    ///
+    /// Until it is dropped no board frees memory, so hold it for straight-line code only: not
+    /// across I/O, a lock, a call into another language or a commit.
+    pub fn load(&self) -> Read<'_> {
+        self.list.read()
+    }
+
+    /// The current version, for as long as it takes. Never blocks.
+    pub fn snapshot(&self) -> Snapshot {
+        self.list.snapshot()
+    }
+
+    /// A private next version of the list.
+    pub(crate) fn draft(&self) -> Draft {
+        self.list.draft()
     }
 
     /// The score that a key of this board stands for.
@@ -85,6 +97,7 @@ impl Board {
             return (version, Arc::clone(&page.json));
         }
         let json: Arc<[u8]> = answer::page(self, &list, offset, limit).into();
+        drop(list);
         if offset == 0 {
             let page = FirstPage { version, limit, json: Arc::clone(&json) };
             self.first_page.store(Some(Arc::new(page)));
@@ -100,7 +113,7 @@ impl Board {
         &self,
         min: Option<Score>,
         max: Option<Score>,
-    ) -> Result<RangeInclusive<u64>, Error> {
+    ) -> Result<RangeInclusive<[u64; 1]>, Error> {
         let code = |bound: Option<Score>| {
             bound
                 .map(|score| Ok(score.cast(self.config.score)?.code(self.config.order)))
@@ -111,10 +124,6 @@ impl Board {
             Order::Asc => (min, max),
             Order::Desc => (max, min),
         };
-        Ok(first.unwrap_or(0)..=last.unwrap_or(u64::MAX))
-    }
-
-    pub(crate) fn publish(&self, list: List) {
-        self.list.publish(list);
+        Ok([first.unwrap_or(0)]..=[last.unwrap_or(u64::MAX)])
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use rankwire_ranklist::List;
+use rankwire_ranklist::Snapshot;
 use serde::Serialize;
 
 use crate::draft::Ledger;
@@ -26,7 +26,8 @@ pub struct Checkpoint {
 pub struct CheckpointBoard {
     /// The board.
     pub board: Arc<Board>,
-    list: Arc<List>,
+    /// Kept while the rows are written, which takes as long as the storage does.
+    list: Snapshot,
     /// The members that changed, with their generations.
     members: Vec<(Box<str>, u32)>,
 }
@@ -39,7 +40,7 @@ impl CheckpointBoard {
             (member, generation)
         };
         let members = dirty.into_iter().map(with_generation).collect();
-        Self { list: board.load(), board, members }
+        Self { list: board.snapshot(), board, members }
     }
 
     /// The board's version that the rows belong to.
@@ -73,7 +74,7 @@ impl CheckpointBoard {
         Row(
             member,
             key.map(|key| self.board.score(key)),
-            key.map(|key| signed(key.score)),
+            key.map(|key| signed(key.score[0])),
             key.map(|key| key.stamp.cast_signed()),
             *generation,
         )

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::take;
 use std::sync::Arc;
 
-use rankwire_ranklist::{Key, List};
+use rankwire_ranklist::{Change, Standing};
 
 use crate::clock::{self, Clock};
 use crate::config::{BoardConfig, check_board_name, check_member};
-use crate::draft::{Draft, Ledger};
+use crate::draft::{Draft, Ledger, WARM};
 use crate::limits::Limits;
 use crate::policy::{self, Admission};
 use crate::queue::{Command, Submit, Ticket};
@@ -76,7 +76,6 @@ impl Sealed {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) draft: Draft,
-    pub(crate) board: Arc<Board>,
     pub(crate) fresh: bool,
     pub(crate) dropped: bool,
 }
@@ -120,8 +119,14 @@ impl<'a> Seal<'a> {
 
     /// Applies the commands in order and closes the batch.
     pub(crate) fn run(mut self, commands: Vec<(Ticket, Command)>) -> Sealed {
-        let apply = |(ticket, command)| Reply { ticket, outcome: self.apply(command) };
-        let replies = commands.into_iter().map(apply).collect();
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut commands = commands.into_iter();
+        while !commands.as_slice().is_empty() {
+            self.warm(commands.as_slice());
+            for (ticket, command) in commands.by_ref().take(WARM) {
+                replies.push(Reply { ticket, outcome: self.apply(command) });
+            }
+        }
         let number = self.writer.next;
         let bytes = if self.bytes.is_empty() {
             Vec::new()
@@ -130,6 +135,22 @@ impl<'a> Seal<'a> {
         };
         let Self { drafts, submits, changes, .. } = self;
         Sealed { number, bytes, replies, drafts, submits, changes, refused: 0 }
+    }
+
+    /// Announces the single submits among the first commands to their boards.
+    fn warm(&mut self, commands: &[(Ticket, Command)]) {
+        let mut submits = Vec::with_capacity(WARM);
+        for (_, command) in commands.iter().take(WARM) {
+            if let Command::Submit { board, submit } = command
+                && let Ok(index) = self.draft(board)
+            {
+                submits.push((index, (&*submit.member, submit.score)));
+            }
+        }
+        submits.sort_by_key(|(index, _)| *index);
+        for run in submits.chunk_by(|(a, _), (b, _)| a == b) {
+            self.drafts[run[0].0].draft.warm(run.iter().map(|(_, submit)| *submit));
+        }
     }
 
     fn apply(&mut self, command: Command) -> Result<Outcome, Error> {
@@ -145,7 +166,7 @@ impl<'a> Seal<'a> {
     fn create(&mut self, name: &str, config: BoardConfig) -> Result<Outcome, Error> {
         check_board_name(name)?;
         if let Ok(index) = self.draft(name) {
-            let board = Arc::clone(&self.drafts[index].board);
+            let board = Arc::clone(&self.drafts[index].draft.board);
             return if board.config() == config {
                 Ok(Outcome::Board { created: false, board })
             } else {
@@ -159,16 +180,16 @@ impl<'a> Seal<'a> {
         // Ids stay below 2^63, so that every storage can hold them as an integer.
         let id = u64::from_le_bytes(id) >> 1;
         self.bytes.push(&Record::Create { board: id, name, config, seed });
-        let draft = Draft::begin(id, name, config, seed);
-        let board = Arc::new(Board::new(id, name, config, draft.list.clone()));
+        let board = Arc::new(Board::empty(id, name, config, seed));
+        let draft = Draft::begin(Arc::clone(&board));
         self.count += 1;
-        self.add(Sketch { draft, board: Arc::clone(&board), fresh: true, dropped: false });
+        self.add(Sketch { draft, fresh: true, dropped: false });
         Ok(Outcome::Board { created: true, board })
     }
 
     fn drop_board(&mut self, name: &str) -> Result<Outcome, Error> {
         let index = self.draft(name)?;
-        self.bytes.push(&Record::Drop { board: self.drafts[index].draft.id });
+        self.bytes.push(&Record::Drop { board: self.drafts[index].draft.board.id() });
         self.drafts[index].dropped = true;
         self.count -= 1;
         self.by_name.insert(name.into(), None);
@@ -181,105 +202,116 @@ impl<'a> Seal<'a> {
         if draft.list.get(member).is_none() {
             return Err(Error::UnknownMember(member.to_owned()));
         }
-        let generation = draft.generation(self.writer.ledgers.get(&draft.id), member) + 1;
-        self.bytes.push(&Record::Delete { board: draft.id, member, generation });
+        let board = draft.board.id();
+        let generation = draft.generation(self.writer.ledgers.get(&board), member) + 1;
+        self.bytes.push(&Record::Delete { board, member, generation });
         draft.delete(member, generation);
         Ok(Outcome::Gone)
     }
 
     fn submit_one(&mut self, name: &str, submit: Submit) -> Result<Outcome, Error> {
         let index = self.draft(name)?;
-        let before = self.drafts[index].draft.list.entry(&submit.member);
-        let before = before.map(|entry| (entry.rank, entry.key));
-        let (key, changed) = self.submit(index, &submit, before.map(|(_, key)| key))?;
-        let Sketch { draft, board, .. } = &mut self.drafts[index];
+        let (before, after) = self.submit(index, &submit)?;
+        let draft = &mut self.drafts[index].draft;
+        let changed = before != Some(after);
         if changed {
             draft.touch(&submit.member);
         }
-        let rank = match before {
-            Some((rank, _)) if !changed => rank,
-            _ => draft.list.rank(&submit.member).expect("a member that was just set"),
-        };
+        let board = Arc::clone(&draft.board);
         Ok(Outcome::Submitted(Receipt {
-            board: Arc::clone(board),
             member: submit.member,
-            score: board.score(key),
-            rank,
-            previous_score: before.map(|(_, key)| board.score(key)),
-            previous_rank: before.map(|(rank, _)| rank),
+            score: board.score(after.key),
+            rank: after.rank,
+            previous_score: before.map(|before| board.score(before.key)),
+            previous_rank: before.map(|before| before.rank),
             changed,
             version: draft.list.version(),
+            board,
         }))
     }
 
     /// Applies a whole batch or nothing of it.
     fn submit_all(&mut self, name: &str, submits: &[Submit]) -> Result<Outcome, Error> {
         let index = self.draft(name)?;
-        let list = self.drafts[index].draft.list.clone();
+        let savepoint = self.drafts[index].draft.list.save();
         let (mark, counts) = (self.bytes.mark(), (self.submits, self.changes));
         let mut changed = Vec::new();
         for (item, submit) in submits.iter().enumerate() {
-            let current = self.drafts[index].draft.list.get(&submit.member);
-            match self.submit(index, submit, current) {
-                Ok((_, true)) => changed.push(&*submit.member),
-                Ok((_, false)) => {}
+            if item % WARM == 0 {
+                let upcoming = submits[item..].iter().take(WARM);
+                let upcoming = upcoming.map(|submit| (&*submit.member, submit.score));
+                self.drafts[index].draft.warm(upcoming);
+            }
+            match self.submit(index, submit) {
+                Ok((before, after)) if before == Some(after) => {}
+                Ok(_) => changed.push(&*submit.member),
                 Err(error) => {
-                    self.drafts[index].draft.list = list;
+                    self.drafts[index].draft.list.restore(&savepoint);
                     self.bytes.rewind(mark);
                     (self.submits, self.changes) = counts;
                     return Err(Error::Item { index: item, error: Box::new(error) });
                 }
             }
         }
-        let Sketch { draft, board, .. } = &mut self.drafts[index];
+        let draft = &mut self.drafts[index].draft;
         for member in &changed {
             draft.touch(member);
         }
         Ok(Outcome::Batch(BatchReceipt {
-            board: Arc::clone(board),
+            board: Arc::clone(&draft.board),
             submitted: submits.len(),
             changed: changed.len(),
             version: draft.list.version(),
         }))
     }
 
-    /// Applies one submit to the list of the draft at `index`. Returns the member's key from now on
-    /// and whether the submit changed it; if so, touching the member is up to the caller.
+    /// Applies one submit to the list of the draft at `index`. Returns where the member stood and
+    /// where it stands now; if that is not the same, touching the member is up to the caller.
     fn submit(
         &mut self,
         index: usize,
         submit: &Submit,
-        current: Option<Key>,
-    ) -> Result<(Key, bool), Error> {
+    ) -> Result<(Option<Standing>, Standing), Error> {
         check_member(&submit.member)?;
         let stamp = self.stamp(submit)?;
         let draft = &mut self.drafts[index].draft;
-        let score = submit.score.cast(draft.config.score)?;
-        let admission = policy::admit(draft.config, current, score, stamp);
-        let (key, changed) = match admission {
-            Admission::Overflow => return Err(Error::Overflow(submit.member.clone())),
-            Admission::Unchanged(key) => (key, false),
-            Admission::Changes(key) => (key, true),
-        };
-        if changed {
-            if current.is_none() && draft.list.len() >= self.limits.members {
-                return Err(Error::TooManyMembers(self.limits.members));
+        let (board, config) = (draft.board.id(), draft.board.config());
+        let score = submit.score.cast(config.score)?;
+        let is_full = draft.list.len() >= self.limits.members;
+        let mut refusal = None;
+        let change = draft.list.update(&submit.member, |current| {
+            match policy::admit(config, current, score, stamp) {
+                Admission::Overflow => {
+                    refusal = Some(Error::Overflow(submit.member.clone()));
+                    current
+                }
+                Admission::Changes(_) if current.is_none() && is_full => {
+                    refusal = Some(Error::TooManyMembers(self.limits.members));
+                    None
+                }
+                Admission::Changes(key) | Admission::Unchanged(key) => Some(key),
             }
-            let generation = draft.generation(self.writer.ledgers.get(&draft.id), &submit.member);
+        });
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let Change { before, after } = change;
+        let after = after.expect("a submit that is not refused leaves its member on the board");
+        if before != Some(after) {
+            let generation = draft.generation(self.writer.ledgers.get(&board), &submit.member);
             self.bytes.push(&Record::Score {
-                board: draft.id,
+                board,
                 member: &submit.member,
                 bits: score.to_bits(),
                 stamp,
                 generation,
             });
-            draft.list.set(&submit.member, key);
             // As recovery does: what comes next is later, even if `at` was ahead of our clock.
             self.writer.clock.observe(stamp);
             self.changes += 1;
         }
         self.submits += 1;
-        Ok((key, changed))
+        Ok((before, after))
     }
 
     fn stamp(&mut self, submit: &Submit) -> Result<Stamp, Error> {
@@ -296,21 +328,19 @@ impl<'a> Seal<'a> {
             return index.ok_or_else(unknown);
         }
         let board = self.boards.pin().get(name).map(Arc::clone).ok_or_else(unknown)?;
-        let list = List::clone(&board.load());
-        let draft = Draft::of(board.id(), name, board.config(), list);
-        Ok(self.add(Sketch { draft, board, fresh: false, dropped: false }))
+        Ok(self.add(Sketch { draft: Draft::of(board), fresh: false, dropped: false }))
     }
 
     fn add(&mut self, sketch: Sketch) -> usize {
         let index = self.drafts.len();
-        self.by_name.insert(sketch.draft.name.clone(), Some(index));
+        self.by_name.insert(sketch.draft.board.name().into(), Some(index));
         self.drafts.push(sketch);
         index
     }
 }
 
 /// Random bytes from the operating system.
-fn random<const N: usize>() -> Result<[u8; N], Error> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| Error::Entropy)?;
     Ok(bytes)

@@ -5,12 +5,13 @@
 //! the two together.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use rankwire_ranklist::{Key, List, Seed};
+use crate::{Board, Score, Stamp, limits, policy};
 
-use crate::config::BoardConfig;
-use crate::record::BoardId;
-use crate::{Score, Stamp, policy};
+/// How many submits are announced to their boards at a time: a list takes up to 64, and with 16 the
+/// first ones are still in the processor's nearest cache when the last one has been announced.
+pub(crate) const WARM: usize = 16;
 
 /// What the writing side of a board knows beyond its list.
 #[derive(Debug, Default)]
@@ -37,27 +38,23 @@ impl Ledger {
 /// A board under construction.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    pub(crate) id: BoardId,
-    pub(crate) name: Box<str>,
-    pub(crate) config: BoardConfig,
-    pub(crate) list: List,
+    pub(crate) board: Arc<Board>,
+    pub(crate) list: rankwire_ranklist::Draft,
     /// Whether the board is to become another than it was when the draft began.
     pub(crate) changed: bool,
-    /// What this draft adds to the board's ledger.
+    /// What this draft adds to the board's ledger; in recovery all of it.
     pub(crate) ledger: Ledger,
 }
 
 impl Draft {
     /// A draft of a board that begins.
-    pub(crate) fn begin(id: BoardId, name: &str, config: BoardConfig, seed: Seed) -> Self {
-        let list = List::new(config.ties.into(), seed);
-        Self { changed: true, ..Self::of(id, name, config, list) }
+    pub(crate) fn begin(board: Arc<Board>) -> Self {
+        Self { changed: true, ..Self::of(board) }
     }
 
-    /// A draft that continues from a version.
-    pub(crate) fn of(id: BoardId, name: &str, config: BoardConfig, list: List) -> Self {
-        let ledger = Ledger::default();
-        Self { id, name: name.into(), config, list, changed: false, ledger }
+    /// A draft that continues from the board's current version.
+    pub(crate) fn of(board: Arc<Board>) -> Self {
+        Self { list: board.draft(), board, changed: false, ledger: Ledger::default() }
     }
 
     /// How often a member has been deleted, given what the board's `base` ledger knows.
@@ -66,10 +63,16 @@ impl Draft {
         own.or_else(|| base.map(|base| base.generation(member))).unwrap_or(0)
     }
 
-    /// Gives a member the key that admission or a merge has decided on.
-    pub(crate) fn set(&mut self, member: &str, key: Key) {
-        self.list.set(member, key);
-        self.touch(member);
+    /// Announces submits that come next, as members and scores, so that they wait for memory
+    /// together. Those without a valid score are left out, and where amounts are added up the
+    /// place is a guess.
+    #[expect(single_use_lifetimes, reason = "an argument's `impl Trait` takes no anonymous one")]
+    pub(crate) fn warm<'a>(&self, submits: impl Iterator<Item = (&'a str, Score)>) {
+        let config = self.board.config();
+        self.list.warm(submits.filter_map(|(member, score)| {
+            let score = score.cast(config.score).ok()?;
+            Some((member, [score.code(config.order)]))
+        }));
     }
 
     /// Raises a member's generation and takes it off the list.
@@ -81,25 +84,35 @@ impl Draft {
 
     /// Merges a recorded score. Records of an earlier generation are void, one of a later
     /// generation tells of a delete that has not arrived yet.
+    ///
+    /// Says what is wrong when the board cannot hold another member.
     pub(crate) fn merge_score(
         &mut self,
         member: &str,
         score: Score,
         stamp: Stamp,
         generation: u32,
-    ) {
+    ) -> Result<(), &'static str> {
         let known = self.generation(None, member);
         if generation < known {
-            return;
+            return Ok(());
         }
         if generation > known {
             self.delete(member, generation);
         }
-        let current = self.list.get(member);
-        let merged = policy::merge(self.config, current, score, stamp);
-        if current != Some(merged) {
-            self.set(member, merged);
+        let config = self.board.config();
+        let has_room = self.list.len() < limits::MEMBERS;
+        let change = self.list.update(member, |current| {
+            let fits = has_room || current.is_some();
+            fits.then(|| policy::merge(config, current, score, stamp))
+        });
+        if change.after.is_none() {
+            return Err("a board has too many members");
         }
+        if change.before != change.after {
+            self.touch(member);
+        }
+        Ok(())
     }
 
     /// Merges a recorded delete.
@@ -107,6 +120,17 @@ impl Draft {
         if generation > self.generation(None, member) {
             self.delete(member, generation);
         }
+    }
+
+    /// Makes the draft the board's current version. Returns what it adds to the ledger.
+    ///
+    /// # Panics
+    /// When the board has another version than the draft began with. It cannot have: only the
+    /// committer and, before there is one, recovery publish, and have one draft of a board at a
+    /// time.
+    pub(crate) fn publish(self) -> Ledger {
+        self.list.publish().expect("a board has one draft at a time");
+        self.ledger
     }
 
     /// Notes that a member changed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointBoard};
 use crate::committer::{Seal, Sealed, Sketch, Writer};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::queue::{Command, Queue, Ticket};
 use crate::reply::Reply;
 use crate::stats::{Counters, Stats};
@@ -28,6 +28,7 @@ pub struct Engine {
 
 impl Engine {
     pub(crate) fn new(writer: Writer, boards: Vec<Arc<Board>>, limits: Limits) -> Self {
+        let limits = Limits { members: limits.members.min(limits::MEMBERS), ..limits };
         let counters = Counters::default();
         counters.members.store(boards.iter().map(|board| board.load().len()).sum(), Relaxed);
         let dirty: usize = writer.ledgers.values().map(|ledger| ledger.dirty.len()).sum();
@@ -204,7 +205,8 @@ impl Engine {
     }
 
     fn publish(&self, writer: &mut Writer, sketch: Sketch) {
-        let Sketch { draft, board, fresh, dropped, .. } = sketch;
+        let Sketch { draft, fresh, dropped } = sketch;
+        let board = Arc::clone(&draft.board);
         let before = if fresh { 0 } else { board.load().len() };
         if dropped {
             if !fresh {
@@ -221,13 +223,13 @@ impl Engine {
             return;
         }
         let after = draft.list.len();
+        let news = draft.publish();
         self.counters.members.fetch_add(after.wrapping_sub(before), Relaxed);
         let ledger = writer.ledgers.entry(board.id()).or_default();
         let dirty = ledger.dirty.len();
-        ledger.absorb(draft.ledger);
+        ledger.absorb(news);
         self.counters.dirty_members.fetch_add((ledger.dirty.len() - dirty) as u64, Relaxed);
         writer.changed.insert(board.id(), Arc::clone(&board));
-        board.publish(draft.list);
         if fresh {
             self.boards.pin().insert(board.name().into(), board);
         }

@@ -17,7 +17,8 @@
 //!   [`Engine::abort`], which throws them away. So nothing is ever visible that is not durable,
 //!   and a failed commit leaves no trace.
 //! * Readers take [`Engine::board`] and [`Board::load`]: no lock, no waiting, one immutable
-//!   version. [`answer`] turns versions into the JSON that every door of the server sends.
+//!   version; [`Board::snapshot`] gives one to keep. [`answer`] turns versions into the JSON that
+//!   every door of the server sends.
 //! * [`Recovery`] builds an engine from checkpoint rows and journal batches;
 //!   [`Engine::checkpoint`] takes what changed since the last one.
 //!
@@ -35,6 +36,7 @@ mod draft;
 mod engine;
 mod error;
 pub mod limits;
+pub mod local;
 mod policy;
 mod queue;
 pub mod record;
@@ -52,7 +54,7 @@ pub use engine::Engine;
 pub use error::Error;
 pub use limits::Limits;
 pub use queue::{Command, Submit, Ticket};
-pub use rankwire_ranklist::{Entry, Key, List};
+pub use rankwire_ranklist::{Entry, Key, Read, Snapshot, Version};
 pub use recovery::{BoardRow, MemberRow, Recovery};
 pub use reply::{BatchReceipt, Outcome, Receipt, Reply};
 pub use score::{Order, Score, ScoreType};

@@ -17,8 +17,12 @@ pub const SEALED_OPS: usize = 10_000;
 /// Most boards of one engine.
 pub const BOARDS: usize = 1_000_000;
 
-/// Most members of one board: handles of the ranked list are 32-bit.
-pub const MEMBERS: u64 = u32::MAX as u64 - 2;
+/// Most members of one board: as many as a ranked list holds, 2^31 - 2.
+pub const MEMBERS: u64 = rankwire_ranklist::MAX_MEMBERS;
+
+/// Longest member id in bytes that a checkpoint may hold: as many as a ranked list takes, and as a
+/// journal record can have.
+pub const STORED_MEMBER_BYTES: usize = rankwire_ranklist::MAX_NAME;
 
 /// How far a submit's `at` may lie ahead of this server's clock, in milliseconds. Covers clock
 /// skew between a game server and this one; a farther future would freeze a `last` board.
@@ -31,7 +35,7 @@ pub struct Limits {
     pub pending_ops: usize,
     /// Most boards.
     pub boards: usize,
-    /// Most members of one board.
+    /// Most members of one board. More than [`MEMBERS`] counts as that.
     pub members: u64,
 }
 

@@ -20,7 +20,7 @@ use crate::score::Score;
 /// Sums that leave the range stay at its end here; [`admit`] refuses them at the node that takes
 /// the submit, so this happens only when nodes add concurrently at the very edge.
 pub(crate) fn merge(config: BoardConfig, current: Option<Key>, score: Score, stamp: u64) -> Key {
-    let incoming = Key { score: score.code(config.order), stamp };
+    let incoming = Key { score: [score.code(config.order)], stamp };
     let Some(current) = current else { return incoming };
     match config.policy {
         Policy::Best if (incoming.score, stamp) < (current.score, current.stamp) => incoming,
@@ -33,7 +33,7 @@ pub(crate) fn merge(config: BoardConfig, current: Option<Key>, score: Score, sta
         Policy::Best | Policy::Last => current,
         Policy::Sum => {
             let sum = decode(config, current).saturating_add(score);
-            Key { score: sum.code(config.order), stamp: stamp.max(current.stamp) }
+            Key { score: [sum.code(config.order)], stamp: stamp.max(current.stamp) }
         }
     }
 }
@@ -76,7 +76,7 @@ pub(crate) fn admit(
 
 /// The score that a member's key stands for.
 pub(crate) fn decode(config: BoardConfig, key: Key) -> Score {
-    Score::from_code(key.score, config.score, config.order)
+    Score::from_code(key.score[0], config.score, config.order)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ mod life_of_a_batch {
     fn readers_see_a_submit_when_it_is_committed_and_not_before() {
         let mut server = server(board());
         let held = server.engine.board("b").unwrap();
-        let before = held.load();
+        let before = held.snapshot();
         let ticket = server.engine.enqueue(submit("b", "ada", 10)).unwrap();
         assert_eq!(server.engine.stats().pending_ops, 1);
         let sealed = server.engine.seal(Duration::ZERO, || server.now_ms).unwrap();
@@ -668,7 +668,12 @@ mod checkpoints {
             recovery.board(&stored.row, vec![row("a"), row("a")]),
             Err(message("a member has two rows"))
         );
-        recovery.board(&stored.row, vec![row("a")]).unwrap();
+        let (longest, longer) = ("x".repeat(255), "x".repeat(256));
+        assert_eq!(
+            recovery.board(&stored.row, vec![row("a"), row(&longer)]),
+            Err(message("a member's name is too long"))
+        );
+        recovery.board(&stored.row, vec![row("a"), row(&longest)]).unwrap();
         assert_eq!(
             recovery.board(&stored.row, vec![row("b")]),
             Err(message("the board has two rows"))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rankwire_engine::{Board, List, Score};
+use rankwire_engine::{Board, Score, Version};
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -25,7 +25,7 @@ impl State {
         number: u64,
         channel: &str,
         board: &Board,
-        list: &List,
+        list: &Version,
         content: &str,
     ) -> Self {
         let (channel, board, version) = (to_json(channel), board.name(), list.version());
@@ -67,7 +67,7 @@ struct Standing<'a> {
 }
 
 /// The members of the state's object after `board` and `version`, with its closing brace.
-pub(crate) fn content(board: &Board, list: &List, subject: &Subject) -> String {
+pub(crate) fn content(board: &Board, list: &Version, subject: &Subject) -> String {
     let total = list.len();
     let mut object = match subject {
         Subject::Top(rows) => {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use rankwire_engine::{Board, Engine, List};
+use rankwire_engine::{Board, Engine, Snapshot, Version};
 
 use crate::channel::{self, Subject};
 use crate::mailbox::Mailbox;
@@ -76,7 +76,7 @@ pub(crate) struct Watcher {
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     /// Views of boards that have a new version, with that version.
-    pub(crate) changed: Vec<(Arc<View>, Arc<List>)>,
+    pub(crate) changed: Vec<(Arc<View>, Snapshot)>,
     /// Views of boards that are gone; the registry has forgotten them.
     pub(crate) ended: Vec<Arc<View>>,
 }
@@ -150,7 +150,7 @@ impl Registry {
     }
 
     /// Encodes a view's state if it is another one now, and tells its watchers.
-    pub(crate) fn refresh(&self, view: &View, list: &List) {
+    pub(crate) fn refresh(&self, view: &View, list: &Version) {
         if view.refresh(list) {
             self.counters.publications.add(1);
         }
@@ -169,11 +169,12 @@ impl Group {
         Self { board: Arc::clone(board), version, views: HashMap::new() }
     }
 
-    fn collect_changed(&mut self, changed: &mut Vec<(Arc<View>, Arc<List>)>) {
-        let list = self.board.load();
-        if list.version() != self.version {
+    fn collect_changed(&mut self, changed: &mut Vec<(Arc<View>, Snapshot)>) {
+        if self.board.load().version() != self.version {
+            // The ticker keeps it across awaits.
+            let list = self.board.snapshot();
             self.version = list.version();
-            changed.extend(self.views.values().map(|view| (Arc::clone(view), Arc::clone(&list))));
+            changed.extend(self.views.values().map(|view| (Arc::clone(view), list.clone())));
         }
     }
 }
@@ -182,6 +183,7 @@ impl View {
     fn new(channel: &str, board: Arc<Board>, subject: Subject) -> Self {
         let list = board.load();
         let state = State::new(1, channel, &board, &list, &content(&board, &list, &subject));
+        drop(list);
         Self {
             channel: channel.into(),
             board,
@@ -210,7 +212,7 @@ impl View {
     }
 
     /// Encodes the state if it is another one now. Returns whether it was.
-    fn refresh(&self, list: &List) -> bool {
+    fn refresh(&self, list: &Version) -> bool {
         let old = self.state.load();
         let content = content(&self.board, list, &self.subject);
         if old.content() == content {

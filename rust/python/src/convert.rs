@@ -1,7 +1,8 @@
 //! Conversions between Python values and the engine's types.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat, PyInt};
+use pyo3::types::{PyBytes, PyFloat, PyInt, PyTuple};
+use rankwire_engine::local::{MAX_COLUMNS, Scores};
 use rankwire_engine::{BoardConfig, Error, Reply, Score, Submit};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -16,15 +17,66 @@ impl<'py> FromPyObject<'_, 'py> for PyScore {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(float) = value.cast::<PyFloat>() {
-            return Ok(Self(Score::Float(float.value())));
+        score(&value).map(Self).map_err(|error| to_py(&error))
+    }
+}
+
+fn score(value: &Bound<'_, PyAny>) -> Result<Score, Error> {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(Score::Float(float.value()));
+    }
+    if value.cast::<PyInt>().is_err() {
+        return Err(Error::Score("a score is an integer or a float"));
+    }
+    let int = value.extract::<i64>().map(Score::Int);
+    int.map_err(|_| Error::Score("an integer score fits 64 bits, -2^63 to 2^63 - 1"))
+}
+
+impl<'py> IntoPyObject<'py> for PyScore {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(match self.0 {
+            Score::Int(int) => int.into_pyobject(py)?.into_any(),
+            Score::Float(float) => float.into_pyobject(py)?.into_any(),
+        })
+    }
+}
+
+/// A score of a board in memory: a number if it has one column, otherwise a tuple of numbers.
+pub struct PyScores(pub Scores);
+
+impl<'py> FromPyObject<'_, 'py> for PyScores {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        scores(&value).map(Self).map_err(|error| to_py(&error))
+    }
+}
+
+/// What [`PyScores`] takes, for those who know more about a bad one.
+pub fn scores(value: &Bound<'_, PyAny>) -> Result<Scores, Error> {
+    let Ok(tuple) = value.cast::<PyTuple>() else { return Scores::new(&[score(value)?]) };
+    let mut numbers = [Score::Int(0); MAX_COLUMNS];
+    for (number, item) in numbers.iter_mut().zip(tuple.iter_borrowed()) {
+        *number = score(&item)?;
+    }
+    // A tuple that is too long gives an empty slice, and is refused all the same.
+    Scores::new(numbers.get(..tuple.len()).unwrap_or_default())
+}
+
+impl<'py> IntoPyObject<'py> for PyScores {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        match *self.0 {
+            [number] => PyScore(number).into_pyobject(py),
+            ref numbers => Ok(PyTuple::new(py, numbers.iter().copied().map(PyScore))?.into_any()),
         }
-        if value.cast::<PyInt>().is_err() {
-            return Err(invalid("score", "a score is an integer or a float"));
-        }
-        let int = value.extract::<i64>();
-        int.map(|int| Self(Score::Int(int)))
-            .map_err(|_| invalid("score", "an integer score fits 64 bits, -2^63 to 2^63 - 1"))
     }
 }
 
@@ -48,7 +100,8 @@ pub fn config(score: &str, order: &str, policy: &str, ties: &str) -> PyResult<Bo
     })
 }
 
-fn word<'a, T: Deserialize<'a>>(field: &'static str, word: &'a str) -> PyResult<T> {
+/// A value from its word. `field` is what the exception is about.
+pub fn word<'a, T: Deserialize<'a>>(field: &'static str, word: &'a str) -> PyResult<T> {
     let word: Result<T, ValueError> = T::deserialize(word.into_deserializer());
     word.map_err(|error| invalid(field, error.to_string()))
 }

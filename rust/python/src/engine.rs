@@ -118,7 +118,8 @@ impl PyEngine {
         member: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let board = self.board(board)?;
-        bytes(py, answer::standing(&board, &board.load(), member))
+        let json = answer::standing(&board, &board.load(), member);
+        bytes(py, json)
     }
 
     fn around<'py>(
@@ -129,7 +130,8 @@ impl PyEngine {
         radius: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let board = self.board(board)?;
-        bytes(py, answer::around(&board, &board.load(), member, radius))
+        let json = answer::around(&board, &board.load(), member, radius);
+        bytes(py, json)
     }
 
     fn standings<'py>(
@@ -139,7 +141,8 @@ impl PyEngine {
         members: Vec<String>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let board = self.board(board)?;
-        bytes(py, Ok(answer::standings(&board, &board.load(), &members)))
+        let json = answer::standings(&board, &board.load(), &members);
+        bytes(py, Ok(json))
     }
 
     #[pyo3(signature = (board, min=None, max=None))]
@@ -152,7 +155,8 @@ impl PyEngine {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let board = self.board(board)?;
         let bound = |bound: Option<PyScore>| -> Option<Score> { bound.map(|PyScore(score)| score) };
-        bytes(py, answer::count(&board, &board.load(), bound(min), bound(max)))
+        let json = answer::count(&board, &board.load(), bound(min), bound(max));
+        bytes(py, json)
     }
 
     fn describe<'py>(&self, py: Python<'py>, board: &str) -> PyResult<Bound<'py, PyBytes>> {
@@ -191,6 +195,8 @@ impl PyEngine {
     }
 }
 
+/// An answer for Python. Whoever makes one has let go of the board's version by then: making Python
+/// objects may run anything.
 fn bytes(py: Python<'_>, json: Result<Vec<u8>, Error>) -> PyResult<Bound<'_, PyBytes>> {
     json.map(|json| PyBytes::new(py, &json)).map_err(|error| to_py(&error))
 }

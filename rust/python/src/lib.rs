@@ -1,16 +1,18 @@
-//! The extension module `rankwire._core`: the engine and the hub for Python.
+//! The extension module `rankwire._core`: the engine, the hub and boards in memory for Python.
 //!
 //! Thin on purpose: every class wraps one Rust type, converts arguments and maps errors. What the
 //! classes promise is documented where Python programmers look, in `python/rankwire/_core.pyi`.
-//! All state is behind `Arc`s and locks of the crates below and no Python object is kept, so the
-//! module needs no interpreter lock of its own.
+//! All state is behind `Arc`s and locks of the crates below and no Python object is kept but a few
+//! types, so the module needs no interpreter lock of its own.
 
+mod board;
 mod checkpoint;
 mod convert;
 mod engine;
 mod errors;
 mod hub;
 mod recovery;
+mod tuples;
 
 // Writing copies nodes of changing sizes and frees them from other threads: this allocator saves a
 // twentieth of all processor time of a submit over the system's.
@@ -22,6 +24,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
+    #[pymodule_export]
+    use crate::board::{PyBoard, PySnapshot, PyStandings};
     #[pymodule_export]
     use crate::checkpoint::PyCheckpoint;
     #[pymodule_export]
@@ -38,7 +42,8 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        crate::tuples::add_to(module)
     }
 
     #[pyfunction]

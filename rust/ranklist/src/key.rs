@@ -1,12 +1,14 @@
 //! What an entry is ordered by, and what a reader gets back.
 
-use std::cmp::Ordering;
-
 /// A member's standing: its score and when it was reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Key {
-    /// An order-preserving code of the score; the smaller code ranks better.
-    pub score: u64,
+///
+/// A score has one to three columns. The first one counts most; the next is looked at where the
+/// first ones are equal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<const C: usize = 1> {
+    /// Order-preserving codes of the score's columns; the smaller code ranks better.
+    pub score: [u64; C],
     /// When the score was reached, in any unit that grows with time.
     pub stamp: u64,
 }
@@ -14,7 +16,7 @@ pub struct Key {
 /// How members with equal scores are ranked.
 ///
 /// Whatever the rule, members that are still equal stand in ascending order of their bytes, so no
-/// two members ever share a rank.
+/// two members ever share an ordinal rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Ties {
     /// The smaller stamp ranks better: whoever reached the score first.
@@ -27,12 +29,13 @@ pub enum Ties {
 }
 
 impl Ties {
-    /// Orders two stamps under this rule, the better one first.
-    pub(crate) fn order(self, a: u64, b: u64) -> Ordering {
+    /// What orders entries of equal score, ascending. Only entries of equal codes are told apart
+    /// by their names.
+    pub(crate) fn code(self, stamp: u64) -> u64 {
         match self {
-            Self::First => a.cmp(&b),
-            Self::Last => b.cmp(&a),
-            Self::Member => Ordering::Equal,
+            Self::First => stamp,
+            Self::Last => !stamp,
+            Self::Member => 0,
         }
     }
 }
@@ -42,11 +45,20 @@ pub type Seed = [u8; 16];
 
 /// One member as a reader of one version sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// The exact rank, counted from 1.
+pub struct Entry<'a, const C: usize = 1> {
+    /// The exact ordinal rank, counted from 1.
     pub rank: u64,
     /// The member's name.
     pub member: &'a str,
     /// The member's score and stamp.
-    pub key: Key,
+    pub key: Key<C>,
+}
+
+/// Where a member stands and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing<const C: usize = 1> {
+    /// The exact ordinal rank, counted from 1.
+    pub rank: u64,
+    /// The member's score and stamp.
+    pub key: Key<C>,
 }

@@ -211,8 +211,8 @@ impl Server {
 
     /// The members of a board in rank order.
     pub(crate) fn members(&self, board: &str) -> Vec<String> {
-        let list = self.engine.board(board).unwrap().load();
-        list.iter().map(|entry| entry.member.to_owned()).collect()
+        let board = self.engine.board(board).unwrap();
+        board.load().iter().map(|entry| entry.member.to_owned()).collect()
     }
 }
 

@@ -1,192 +1,164 @@
 //! Random histories.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::env;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::model::{ALL_TIES, Model, SEED, assert_reads_like, key};
+use super::model::{ALL_TIES, assert_reads_like};
+use super::names::{MANY, ODD, TALL, height};
+use super::play::{History, Step};
 use super::shape::{assert_canonical, assert_sound};
-use crate::members::Members;
-use crate::{Key, List, Ties};
+use crate::block::live;
+use crate::table::{MAX_HEIGHT, Members};
+use crate::{Key, Shared};
 
-/// Never in a list.
-const ABSENT: &str = "nobody";
-
-/// Names with far more tall ones among them than chance would give, so that short histories split
-/// and join nodes on many levels.
-static TALL: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let members = Members::new(SEED);
-    let mut names = Vec::new();
-    for (height, count) in [(0, 24), (1, 16), (2, 8), (3, 4), (4, 2)] {
-        let is_wanted = |name: &String| Members::height(members.hash(name)) == height;
-        names.extend((0..).map(|i| format!("m{i}")).filter(is_wanted).take(count));
+/// So many cases, unless the environment asks for another number.
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    if env::var_os("PROPTEST_CASES").is_some() {
+        return default;
     }
-    names
-});
-
-/// Names of every kind: empty, long, of several scripts, prefixes of one another, and equal but
-/// for their Unicode normal form.
-static ODD: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let fixed =
-        ["", "a", "aa", "A", "\0", "\u{10ffff}", "é", "e\u{301}", "名前", "🏆", "🏆🏆", "ש"];
-    let long = (0..4).map(|i| "long".repeat(1000 + i));
-    fixed.into_iter().map(String::from).chain(long).collect()
-});
-
-/// Ordinary names, enough for several levels.
-static MANY: LazyLock<Vec<String>> =
-    LazyLock::new(|| (0..600).map(|i| format!("player-{i}")).collect());
-
-#[derive(Clone, Debug)]
-enum Step {
-    Set(&'static str, Key),
-    Remove(&'static str),
-}
-
-#[derive(Clone, Debug)]
-struct History {
-    ties: Ties,
-    /// What the list is loaded with.
-    start: BTreeMap<&'static str, Key>,
-    steps: Vec<Step>,
+    ProptestConfig { cases, ..default }
 }
 
 /// Keys that are mostly equal or next to each other, with both ends of the range among them.
-fn tied_key() -> impl Strategy<Value = Key> {
-    let score = select(&[0, 1, 2, 3, u64::MAX - 1, u64::MAX][..]);
-    (score, select(&[0, 1, 2, u64::MAX][..])).prop_map(|(score, stamp)| key(score, stamp))
+fn tied_key<const C: usize>() -> impl Strategy<Value = Key<C>> {
+    let code = || select(&[0, 1, 2, u64::MAX - 1, u64::MAX][..]);
+    (score(code()), select(&[0, 1, 2, u64::MAX][..]))
+        .prop_map(|(score, stamp)| Key { score, stamp })
 }
 
-fn any_key() -> impl Strategy<Value = Key> {
+fn score<const C: usize>(code: impl Strategy<Value = u64>) -> impl Strategy<Value = [u64; C]> {
+    prop::collection::vec(code, C).prop_map(|codes| codes.try_into().expect("there are C codes"))
+}
+
+fn any_key<const C: usize>() -> impl Strategy<Value = Key<C>> {
+    let wide = (score(any::<u64>()), any::<u64>());
     prop_oneof![
-        2 => tied_key(),
-        1 => any::<(u64, u64)>().prop_map(|(score, stamp)| key(score, stamp)),
+        3 => tied_key(),
+        1 => wide.prop_map(|(score, stamp)| Key { score, stamp }),
     ]
 }
 
-fn history(names: &'static [String], start: usize, steps: usize) -> impl Strategy<Value = History> {
-    let name = || (0..names.len()).prop_map(|index| names[index].as_str());
-    let step = prop_oneof![
-        3 => (name(), any_key()).prop_map(|(name, key)| Step::Set(name, key)),
-        2 => name().prop_map(Step::Remove),
-    ];
+fn step<const C: usize>(names: usize) -> impl Strategy<Value = Step<C>> {
+    let name = move || 0..names;
+    prop_oneof![
+        24 => (name(), any_key()).prop_map(|(name, key)| Step::Set(name, key)),
+        14 => name().prop_map(Step::Remove),
+        6 => (name(), select(&[1, 2, 3, u64::MAX][..])).prop_map(|(name, by)| Step::Shift(name, by)),
+        1 => name().prop_map(Step::Warm),
+        5 => Just(Step::Digest),
+        4 => Just(Step::Save),
+        4 => any::<usize>().prop_map(Step::Restore),
+        5 => Just(Step::Publish),
+        1 => Just(Step::Abandon),
+        3 => Just(Step::Snapshot),
+        2 => any::<usize>().prop_map(Step::Release),
+        1 => (name(), any_key()).prop_map(|(name, key)| Step::Race(name, key)),
+    ]
+}
+
+fn history<const C: usize>(
+    names: &'static [String],
+    steps: usize,
+) -> impl Strategy<Value = History<C>> {
+    let count = names.len();
     (
         select(&ALL_TIES[..]),
-        prop::collection::btree_map(name(), any_key(), 0..=start),
-        prop::collection::vec(step, 0..=steps),
+        prop::collection::vec((0..count, any_key()), 0..=2 * count),
+        select(&[0, 1 << 40][..]),
+        prop::collection::vec(step(count), 0..=steps),
     )
-        .prop_map(|(ties, start, steps)| History { ties, start, steps })
+        .prop_map(move |(ties, start, changes, steps)| History {
+            ties,
+            names,
+            start,
+            changes,
+            steps,
+        })
 }
 
-fn any_history() -> impl Strategy<Value = History> {
+fn any_history<const C: usize>() -> impl Strategy<Value = History<C>> {
     prop_oneof![
-        2 => history(&TALL, 54, 120),
-        1 => history(&TALL[..3], 3, 30),
-        1 => history(&ODD, 16, 60),
-        1 => history(&MANY, 600, 200),
+        8 => history(&TALL, 120),
+        3 => history(&TALL[..3], 40),
+        4 => history(&ODD, 60),
+        1 => history(&MANY, 40),
     ]
 }
 
-impl History {
-    fn start(&self) -> (List, Model) {
-        let entries = self.start.iter().map(|(name, key)| (*name, *key));
-        let mut model = Model::new(self.ties);
-        for (name, key) in entries.clone() {
-            model.set(name, key);
-        }
-        let list = List::from_entries(self.ties, SEED, entries).expect("the names differ");
-        // The model counts what it was loaded with.
-        let loaded = self.start.len() as u64;
-        (list.with_version(loaded), model)
-    }
+/// Plays the history with all checks, and checks that it gives all memory back.
+fn check<const C: usize>(history: &History<C>) {
+    let before = live();
+    let list = history.play(
+        |version, _| {
+            assert_sound(version);
+        },
+        |version, model| {
+            assert_sound(version);
+            assert_canonical(version);
+            assert_reads_like(version, model);
+        },
+    );
+    assert_no_leak(&list, before.1);
+    drop(list);
+    assert_eq!(live(), before, "a block is never freed");
 }
 
-/// Takes one step in both, which must return the same.
-fn take(step: &Step, list: &mut List, model: &mut Model) {
-    match *step {
-        Step::Set(name, key) => assert_eq!(list.set(name, key), model.set(name, key)),
-        Step::Remove(name) => assert_eq!(list.remove(name), model.remove(name)),
+/// Checks that there is the memory of the current version, and no more than what waits beside it.
+pub(super) fn assert_no_leak<const C: usize>(list: &Shared<C>, before: i64) {
+    let (needed, kept) = (list.snapshot().memory().total().cast_signed(), list.kept());
+    let held = live().1 - before;
+    assert!(held >= needed);
+    // Another test's thread that reads just now makes blocks of this list wait.
+    if kept.waiting + kept.parked == 0 {
+        assert_eq!(held, needed, "a block is lost");
     }
 }
 
 proptest! {
+    #![proptest_config(cases(128))]
+
     #[test]
-    fn every_history_reads_like_the_model(history in any_history()) {
-        let (mut list, mut model) = history.start();
-        assert_reads_like(&list, &model, ABSENT);
-        for step in &history.steps {
-            take(step, &mut list, &mut model);
-        }
-        assert_reads_like(&list, &model, ABSENT);
+    fn every_history_of_one_column(history in any_history::<1>()) {
+        check(&history);
     }
 
     #[test]
-    fn every_step_leaves_a_sound_list(history in any_history()) {
-        let (mut list, mut model) = history.start();
-        assert_sound(&list);
-        for step in &history.steps {
-            take(step, &mut list, &mut model);
-            assert_sound(&list);
-        }
+    fn every_history_of_two_columns(history in any_history::<2>()) {
+        check(&history);
     }
 
     #[test]
-    fn every_history_ends_in_the_canonical_shape(history in any_history()) {
-        let (mut list, mut model) = history.start();
-        assert_canonical(&list);
-        for (index, step) in history.steps.iter().enumerate() {
-            take(step, &mut list, &mut model);
-            if index % 16 == 0 {
-                assert_canonical(&list);
-            }
-        }
-        assert_canonical(&list);
+    fn every_history_of_three_columns(history in any_history::<3>()) {
+        check(&history);
     }
 
     #[test]
-    fn snapshots_never_change(history in any_history()) {
-        let (mut list, mut model) = history.start();
-        let mut snapshots = vec![(list.clone(), model.clone())];
-        for (index, step) in history.steps.iter().enumerate() {
-            take(step, &mut list, &mut model);
-            if index % 11 == 0 {
-                snapshots.push((list.clone(), model.clone()));
-            }
+    fn removing_everyone_leaves_the_empty_list(history in any_history::<1>()) {
+        let before = live();
+        let (list, mut model) = history.begin();
+        let names: Vec<String> = model.keys().keys().cloned().collect();
+        let mut draft = list.draft();
+        for name in &names {
+            assert_eq!(draft.remove(name), model.put(name, None));
+            assert_sound(&draft);
         }
-        for (list, model) in &snapshots {
-            assert_reads_like(list, model, ABSENT);
-            assert_sound(list);
-        }
+        assert_reads_like(&draft, &model);
+        assert_canonical(&draft);
+        assert_eq!(draft.memory().total(), 0);
+        drop((draft, list));
+        assert_eq!(live(), before);
     }
+}
 
-    #[test]
-    fn clones_go_their_own_ways(history in any_history()) {
-        let (mut left, mut left_model) = history.start();
-        let (mut right, mut right_model) = (left.clone(), left_model.clone());
-        for (index, step) in history.steps.iter().enumerate() {
-            if index % 2 == 0 {
-                take(step, &mut left, &mut left_model);
-            } else {
-                take(step, &mut right, &mut right_model);
-            }
-        }
-        for (list, model) in [(left, left_model), (right, right_model)] {
-            assert_reads_like(&list, &model, ABSENT);
-            assert_canonical(&list);
-        }
+#[test]
+fn the_names_are_as_tall_as_they_should() {
+    let members = Members::<1>::new(super::model::SEED);
+    for name in TALL.iter().chain(&*ODD).chain(&*MANY) {
+        assert_eq!(Members::<1>::height(members.hash(name)), height(name).min(MAX_HEIGHT));
     }
-
-    #[test]
-    fn removing_everyone_leaves_the_empty_list(history in any_history()) {
-        let (mut list, mut model) = history.start();
-        let names: Vec<&str> = history.start.keys().copied().collect();
-        for name in names {
-            take(&Step::Remove(name), &mut list, &mut model);
-        }
-        assert_reads_like(&list, &model, ABSENT);
-        assert_sound(&list);
-        assert_eq!(list.level, 0);
-    }
+    assert_eq!(TALL.iter().map(|name| height(name)).max(), Some(4));
+    assert!(ODD.iter().any(|name| name.len() == crate::table::MAX_NAME));
 }

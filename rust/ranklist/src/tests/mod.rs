@@ -1,9 +1,17 @@
-//! Tests of the list against a plain model, and of its nodes against the rules of their shape.
+//! The list, run by one thread, against a plain model and against the rules of its shape.
+//!
+//! [`model`], [`names`] and [`play`] ask through the public interface only: the fuzz targets use
+//! them as well. [`shape`] looks at the nodes.
 
+mod boards;
+mod diff;
+mod drafts;
 mod history;
 mod large;
-mod list;
+mod lists;
 mod model;
+mod names;
+mod play;
 mod shape;
-mod shared;
-mod tables;
+
+use crate as ranklist;

@@ -2,178 +2,192 @@
 
 use std::collections::HashSet;
 
-use crate::members::{Members, NO_HANDLE};
-use crate::node::{Node, Run};
-use crate::trie::{Branch, Slot};
-use crate::{Key, List};
+use crate::block::Block;
+use crate::table::Members;
+use crate::tree::Node;
+use crate::{Key, Shared, Version};
 
-/// A tree with its handles, which depend on the history, replaced by names.
+/// The bit of a link's steps that says that it is tied to the one before.
+const TIED: u32 = 1 << 31;
+
+/// A node with its handles, which depend on the history, replaced by names.
 #[derive(Debug, PartialEq)]
-enum Tree<'a> {
-    Leaf(Vec<(u64, &'a str)>),
-    Inner { seps: Vec<(u64, &'a str)>, spans: &'a [u32], children: Vec<Self> },
+enum Picture<'a, const C: usize> {
+    Run(Vec<([u64; C], &'a str)>),
+    Fork(Vec<Row<'a, C>>),
 }
 
-/// A trie with its handles replaced by names.
 #[derive(Debug, PartialEq)]
-enum Names<'a> {
-    One(&'a str),
-    Bucket(Vec<&'a str>),
-    Branch(u32, Vec<Self>),
+struct Row<'a, const C: usize> {
+    /// Score, tie code and name of the first entry; of the first row they count for nothing.
+    head: Option<([u64; C], u64, &'a str)>,
+    span: u32,
+    steps: u32,
+    tied: Option<bool>,
+    child: Picture<'a, C>,
 }
 
-fn named<'a>(members: &'a Members, run: &'a Run) -> Vec<(u64, &'a str)> {
-    run.scores.iter().zip(&run.handles).map(|(score, h)| (*score, members.name(*h))).collect()
-}
-
-fn tree<'a>(members: &'a Members, node: &'a Node) -> Tree<'a> {
+fn picture<'a, const C: usize>(members: &'a Members<C>, node: Node<'a, C>) -> Picture<'a, C> {
     match node {
-        Node::Leaf(run) => Tree::Leaf(named(members, run)),
-        Node::Inner(inner) => Tree::Inner {
-            seps: named(members, &inner.seps),
-            spans: &inner.spans,
-            children: inner.children.iter().map(|child| tree(members, child)).collect(),
-        },
+        Node::Leaf(run) => {
+            let entries = run.scores().iter().zip(run.handles());
+            Picture::Run(entries.map(|(score, handle)| (*score, members.name(*handle))).collect())
+        }
+        Node::Inner(inner) => {
+            let row = |slot: usize| {
+                let steps = inner.steps()[slot];
+                let head = (slot > 0).then(|| {
+                    let name = members.name(inner.handles()[slot]);
+                    (inner.scores()[slot], inner.codes()[slot], name)
+                });
+                Row {
+                    head,
+                    span: inner.spans()[slot],
+                    steps: steps & !TIED,
+                    tied: (slot > 0).then_some(steps & TIED != 0),
+                    child: picture(members, inner.child(slot)),
+                }
+            };
+            Picture::Fork((0..inner.children().len()).map(row).collect())
+        }
     }
 }
 
-fn names<'a>(members: &'a Members, branch: &'a Branch) -> Names<'a> {
-    let slot = |slot: &'a Slot| match slot {
-        Slot::Handle(handle) => Names::One(members.name(*handle)),
-        Slot::Branch(child) => names(members, child),
-        Slot::Bucket(handles) => {
-            let mut bucket: Vec<_> = handles.iter().map(|h| members.name(*h)).collect();
-            bucket.sort_unstable();
-            Names::Bucket(bucket)
-        }
-    };
-    Names::Branch(branch.bitmap, branch.slots.iter().map(slot).collect())
-}
-
-/// Checks that the list has the very shape that its contents have when they are loaded in bulk, in
-/// rank order as well as in another order.
-pub(super) fn assert_canonical(list: &List) {
-    let entries: Vec<(&str, Key)> = list.iter().map(|entry| (entry.member, entry.key)).collect();
+/// Checks that the version has the very shape that its contents have when they are loaded in bulk,
+/// in rank order as well as in another order, and the same digest.
+pub(super) fn assert_canonical<const C: usize>(version: &Version<C>) {
+    let entries: Vec<(&str, Key<C>)> =
+        version.iter().map(|entry| (entry.member, entry.key)).collect();
+    let (tree, members) = (&version.state.tree, &version.state.members);
     let mut shuffled = entries.clone();
-    shuffled.sort_unstable_by_key(|(name, _)| list.members.hash(name).reverse_bits());
+    shuffled.sort_unstable_by_key(|(name, _)| members.hash(name).reverse_bits());
     for entries in [entries, shuffled] {
-        let fresh = List::from_entries(list.ties(), list.seed(), entries).expect("no duplicates");
-        assert_eq!(list.level, fresh.level);
-        assert_eq!(list.len, fresh.len);
+        let changes = version.version();
+        let fresh = Shared::from_entries(version.ties(), version.seed(), changes, entries);
+        let fresh = fresh.expect("no duplicates").snapshot();
+        let (fresh_tree, fresh_members) = (&fresh.state.tree, &fresh.state.members);
+        assert_eq!(tree.level(), fresh_tree.level());
+        assert_eq!((tree.len(), tree.steps()), (fresh_tree.len(), fresh_tree.steps()));
+        let own = tree.root().map(|root| picture(members, root));
         // Not assert_eq: two trees are more than one wants to see.
         assert!(
-            tree(&list.members, &list.root) == tree(&fresh.members, &fresh.root),
+            own == fresh_tree.root().map(|root| picture(fresh_members, root)),
             "the tree is not canonical"
         );
-        assert!(
-            names(&list.members, &list.members.by_name.root)
-                == names(&fresh.members, &fresh.members.by_name.root),
-            "the trie is not canonical"
-        );
+        assert_eq!(version.digest(), fresh.digest());
     }
 }
 
-/// Checks every rule that a list's nodes keep by themselves.
-pub(super) fn assert_sound(list: &List) {
-    let mut walk = Walk { list, handles: Vec::new() };
-    let span = walk.node(&list.root, list.level, true);
-    assert_eq!(span, list.len);
-    if let Node::Inner(root) = &*list.root {
-        assert!(root.children.len() > 1, "the root has a single child");
+/// Checks every rule that a version's nodes keep by themselves. Returns how many nodes there are.
+pub(super) fn assert_sound<const C: usize>(version: &Version<C>) -> usize {
+    let (tree, members) = (&version.state.tree, &version.state.members);
+    let mut walk = Walk { version, entries: Vec::new(), blocks: HashSet::new() };
+    if let Some(root) = tree.root() {
+        walk.node(root, tree.level(), true);
+        if let Node::Inner(root) = root {
+            assert!(root.children().len() > 1, "the root has a single child");
+        }
+    } else {
+        assert_eq!(tree.level(), 0);
     }
-    assert!(walk.handles.is_sorted_by(|a, b| walk.is_before(*a, *b)), "entries are not in order");
-    assert_table(list, &walk.handles);
+    let entries = &walk.entries;
+    assert_eq!(entries.len(), tree.len() as usize);
+    assert_eq!(walk.distinct(0..entries.len()), tree.steps());
+    assert!(entries.is_sorted_by(|a, b| walk.is_before(*a, *b)), "entries are not in order");
+    let handles: HashSet<u32> = entries.iter().copied().collect();
+    assert_eq!(handles.len(), entries.len(), "a member stands in two places");
+    assert_eq!(members.len() as usize, entries.len());
+    for handle in entries {
+        let name = members.name(*handle);
+        assert_eq!(members.find(members.hash(name), name), Some(*handle));
+    }
+    walk.blocks.len()
 }
 
-struct Walk<'a> {
-    list: &'a List,
-    /// The handles met in the leaves so far.
-    handles: Vec<u32>,
+struct Walk<'a, const C: usize> {
+    version: &'a Version<C>,
+    /// The handles met in the runs so far.
+    entries: Vec<u32>,
+    blocks: HashSet<*const u8>,
 }
 
-impl Walk<'_> {
+impl<const C: usize> Walk<'_, C> {
+    fn members(&self) -> &Members<C> {
+        &self.version.state.members
+    }
+
     fn height(&self, handle: u32) -> usize {
-        Members::height(self.list.members.hash(self.list.members.name(handle)))
+        Members::<C>::height(self.members().hash(self.members().name(handle)))
     }
 
     fn is_before(&self, a: u32, b: u32) -> bool {
-        let members = &self.list.members;
-        let (a_key, b_key) = (members.key(a), members.key(b));
-        let stamps = self.list.ties().order(a_key.stamp, b_key.stamp);
-        a_key.score.cmp(&b_key.score).then(stamps).then(members.order_names(a, b)).is_lt()
+        let (ties, members) = (self.version.ties(), self.members());
+        let key = |handle| {
+            let Key { score, stamp } = members.key(handle);
+            (score, ties.code(stamp), members.name(handle).as_bytes())
+        };
+        key(a) < key(b)
     }
 
-    fn run(&self, run: &Run) {
-        assert_eq!(run.scores.len(), run.handles.len());
-        for (score, handle) in run.scores.iter().zip(&run.handles) {
-            assert_eq!(*score, self.list.members.key(*handle).score);
-        }
+    fn score(&self, index: usize) -> [u64; C] {
+        self.members().key(self.entries[index]).score
     }
 
-    /// Checks the node and everything below it, and returns its span.
-    fn node(&mut self, node: &Node, level: usize, leftmost: bool) -> u32 {
-        let first = self.handles.len();
+    fn distinct(&self, range: std::ops::Range<usize>) -> u32 {
+        let mut scores: Vec<_> = range.map(|index| self.score(index)).collect();
+        scores.dedup();
+        scores.len() as u32
+    }
+
+    /// Checks the node and everything below it.
+    fn node(&mut self, node: Node<'_, C>, level: usize, leftmost: bool) {
+        let first = self.entries.len();
+        let block = node.block();
+        assert!(self.blocks.insert(block.at::<u8>(0)), "a node hangs in two places");
         match node {
             Node::Leaf(run) => {
                 assert_eq!(level, 0);
-                self.run(run);
-                self.handles.extend(&run.handles);
-                for handle in run.handles.iter().skip(usize::from(!leftmost)) {
+                assert_eq!(run.scores().len(), run.handles().len());
+                for (score, handle) in run.scores().iter().zip(run.handles()) {
+                    assert_eq!(*score, self.members().key(*handle).score);
+                }
+                self.entries.extend(run.handles());
+                for handle in run.handles().iter().skip(usize::from(!leftmost)) {
                     assert_eq!(self.height(*handle), 0, "an entry that rises heads its run");
                 }
             }
             Node::Inner(inner) => {
-                assert_eq!(inner.children.len(), inner.seps.handles.len() + 1);
-                assert_eq!(inner.children.len(), inner.spans.len());
-                self.run(&inner.seps);
-                for (slot, child) in inner.children.iter().enumerate() {
-                    let start = self.handles.len();
-                    let span = self.node(child, level - 1, leftmost && slot == 0);
-                    assert_eq!(inner.spans[slot], span);
+                assert!(level > 0 && !inner.children().is_empty());
+                for slot in 0..inner.children().len() {
+                    let start = self.entries.len();
+                    let child = inner.child(slot);
+                    assert_age(block, child.block());
+                    self.node(child, level - 1, leftmost && slot == 0);
+                    let end = self.entries.len();
+                    let steps = inner.steps()[slot];
+                    assert_eq!(inner.spans()[slot] as usize, end - start, "a span at {level}");
+                    assert_eq!(steps & !TIED, self.distinct(start..end), "steps at {level}");
                     if slot > 0 {
-                        assert_eq!(inner.seps.handles[slot - 1], self.handles[start]);
-                        assert_eq!(self.height(self.handles[start]), level);
+                        let head = self.entries[start];
+                        let Key { score, stamp } = self.members().key(head);
+                        assert_eq!(inner.handles()[slot], head);
+                        assert_eq!(inner.scores()[slot], score);
+                        assert_eq!(inner.codes()[slot], self.version.ties().code(stamp));
+                        assert_eq!(self.height(head), level);
+                        let tied = start > first && self.score(start - 1) == score;
+                        assert_eq!(steps & TIED != 0, tied, "tied at {level}");
                     }
                 }
             }
         }
         if !leftmost {
-            assert!(self.height(self.handles[first]) > level, "the head of a node rises above it");
+            let head = self.entries[first];
+            assert!(self.height(head) > level, "the head of a node rises above it");
         }
-        (self.handles.len() - first) as u32
     }
 }
 
-/// Checks that the member table knows the given handles and no others.
-fn assert_table(list: &List, used: &[u32]) {
-    let members = &list.members;
-    let mut handles: HashSet<u32> = HashSet::new();
-    for handle in used {
-        assert!(handles.insert(*handle), "an entry stands in two places");
-        let name = members.name(*handle);
-        assert_eq!(members.find(members.hash(name), name), Some(*handle));
-    }
-    let mut free = members.first_free;
-    while free != NO_HANDLE {
-        assert!(handles.insert(free), "a free handle is in use, or is free twice");
-        assert!(members.names.get(free).is_none());
-        free = members.slots.get(free).score as u32;
-    }
-    assert_eq!(handles.len(), members.slots.len() as usize, "a handle is lost");
-    assert_eq!(assert_branch(&members.by_name.root, true), used.len());
-}
-
-/// Checks a branch of a trie and everything below it, and returns how many handles it holds.
-pub(super) fn assert_branch(branch: &Branch, root: bool) -> usize {
-    assert_eq!(branch.bitmap.count_ones() as usize, branch.slots.len());
-    assert!(root || !matches!(branch.slots[..], [] | [Slot::Handle(_)]), "a branch for nothing");
-    let count = |slot: &Slot| match slot {
-        Slot::Handle(_) => 1,
-        Slot::Branch(child) => assert_branch(child, false),
-        Slot::Bucket(handles) => {
-            assert!(handles.len() > 1, "a bucket for nothing");
-            handles.len()
-        }
-    };
-    branch.slots.iter().map(count).sum()
+/// Walks that look for blocks after some number do not enter older ones.
+fn assert_age(parent: Block, child: Block) {
+    assert!(parent.birth() >= child.birth(), "a parent is older than its child");
 }
