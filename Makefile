@@ -17,7 +17,7 @@ DEMO_DATA ?= $(firstword $(wildcard ../shared/data/goalscorers.csv))
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-19s %s\n", $$1, $$2 }'
 
 # Set-up
 
@@ -79,9 +79,52 @@ fmt: .venv/python ## Format everything
 ci: lint test ## What every change must pass
 
 .PHONY: verify
-verify: .venv/rankwire ## The long runs, about half an hour (KILLS=250 for each storage setting)
+verify: .venv/rankwire verify-ranklist ## The long runs, about an hour and a half (KILLS=250 for each storage setting)
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
+
+# Each way to check the ranked list by itself; docs/verification.md says what it can find. Model
+# checkers and sanitizers need builds of their own, which go below target/.
+
+RANKLIST := cargo test --quiet -p rankwire-ranklist
+HISTORY ?= 10000000
+FUZZ_SECONDS ?= 300
+SHUTTLE_RUNS ?= 100000
+
+.PHONY: verify-ranklist
+verify-ranklist: verify-properties verify-history verify-loom verify-shuttle verify-asan verify-fuzz verify-doubles ## All of the following
+
+.PHONY: verify-properties
+verify-properties: ## Random histories against a plain model and the canonical shape
+	PROPTEST_CASES=20000 $(RANKLIST) --release --lib
+
+.PHONY: verify-history
+verify-history: ## Histories of four threads, HISTORY=10000000 operations, checked for linearizability
+	RANKWIRE_HISTORY=$(HISTORY) $(RANKLIST) --release --test linearizability -- --nocapture
+
+.PHONY: verify-loom
+verify-loom: ## All interleavings of the concurrent parts, up to a bound
+	CARGO_TARGET_DIR=target/loom RUSTFLAGS='--cfg loom' $(RANKLIST) --release --lib sync:: -- --test-threads=1
+
+.PHONY: verify-shuttle
+verify-shuttle: ## Random schedules of whole lists (SHUTTLE_RUNS=100000)
+	SHUTTLE_RUNS=$(SHUTTLE_RUNS) CARGO_TARGET_DIR=target/shuttle RUSTFLAGS='--cfg shuttle' $(RANKLIST) --release --lib sync::
+
+.PHONY: verify-asan
+verify-asan: ## The tests under AddressSanitizer, leaks included
+	CARGO_TARGET_DIR=target/asan RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' $(RANKLIST) --lib --tests --target x86_64-unknown-linux-gnu
+
+.PHONY: verify-fuzz
+verify-fuzz: ## Coverage-guided fuzzing, FUZZ_SECONDS=300 for each target; needs a nightly toolchain
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet
+	cd rust/ranklist
+	for target in history differences; do
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -len_control=0
+	done
+
+.PHONY: verify-doubles
+verify-doubles: ## Whether each check notices a list that was broken on purpose
+	rust/ranklist/check-doubles
 
 # Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
 

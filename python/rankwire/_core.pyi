@@ -68,6 +68,7 @@ class Stats(TypedDict):
     boards: int
     members: int
     dirty_members: int
+    oldest_read_versions: int
 
 @final
 class Engine:

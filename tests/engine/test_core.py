@@ -138,6 +138,7 @@ def test_stats_count(engine: _core.Engine) -> None:
     stats = engine.stats()
     size = stats.pop("journal_bytes_total")  # type: ignore[misc]  # the rest is compared whole
     assert size > 0
+    stats.pop("oldest_read_versions")  # type: ignore[misc]  # other engines of this process count
     assert stats == {
         "submits_total": 3,
         "changes_total": 2,

@@ -47,6 +47,11 @@ CORE_METRICS: Final = (
     ("boards", "rankwire_boards", "Boards."),
     ("members", "rankwire_members", "Members of all boards."),
     ("dirty_members", "rankwire_dirty_members", "Members changed since the last checkpoint."),
+    (
+        "oldest_read_versions",
+        "rankwire_oldest_read_versions",
+        "Versions published since the oldest read began that is not over; growing means a stuck thread.",
+    ),
 )
 LIVE_METRICS: Final = (
     ("connections", "rankwire_live_connections", "Watchers connected."),

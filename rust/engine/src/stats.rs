@@ -38,6 +38,9 @@ pub struct Stats {
     pub members: u64,
     /// Members changed since the last checkpoint.
     pub dirty_members: u64,
+    /// Versions published, by all boards together, since the oldest short read began that is still
+    /// going on; 0 if there is none. Memory is freed up to there.
+    pub oldest_read_versions: u64,
 }
 
 impl Counters {
@@ -53,6 +56,7 @@ impl Counters {
             boards: boards as u64,
             members: self.members.load(Relaxed),
             dirty_members: self.dirty_members.load(Relaxed),
+            oldest_read_versions: rankwire_ranklist::oldest_read().unwrap_or(0),
         }
     }
 }

@@ -220,8 +220,11 @@ mod life_of_a_batch {
             boards: 1,
             members: 2,
             dirty_members: 3,
+            oldest_read_versions: 0,
         };
-        assert_eq!(server.engine.stats(), expected);
+        // Reads of other tests in this process count as well, so that one figure is left out.
+        let stats = Stats { oldest_read_versions: 0, ..server.engine.stats() };
+        assert_eq!(stats, expected);
     }
 }
 

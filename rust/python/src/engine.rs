@@ -181,6 +181,7 @@ impl PyEngine {
         dict.set_item("boards", stats.boards)?;
         dict.set_item("members", stats.members)?;
         dict.set_item("dirty_members", stats.dirty_members)?;
+        dict.set_item("oldest_read_versions", stats.oldest_read_versions)?;
         Ok(dict)
     }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::block::{Block, Frozen, Maker};
-use crate::key::{Key, Seed, Standing, Ties};
+use crate::key::{Entry, Key, Seed, Standing, Ties};
 use crate::shared::{Change, DuplicateMember};
 use crate::table::{MAX_NAME, Members};
-use crate::tree::{Item, Tree};
+use crate::tree::{Item, LEARN, Order, Tree};
 use crate::version::{State, Version};
 
 /// A private next version. Whoever holds one keeps the version that it began from alive.
@@ -69,13 +69,15 @@ impl<const C: usize> Builder<C> {
         let mut version = Self::empty(ties, seed);
         (version.no, version.state.changes) = (0, changes);
         let mut builder = Self { version, maker: Maker::after(0), savepoints: Vec::new() };
-        let items = builder.enter(entries)?;
-        let Self { version, maker, .. } = &mut builder;
-        version.state.tree = Tree::build(maker, ties, &items);
+        let mut items = builder.enter(entries)?;
+        let State { members, tree, .. } = &mut builder.version.state;
+        let order = tree.order().learn(items.iter().map(|item| members.name(item.handle)));
+        sort(&order, members, &mut items);
+        *tree = Tree::build(&mut builder.maker, members, order, &items);
         Ok(builder.finish().0)
     }
 
-    /// Enters the members into the table, and returns them in rank order.
+    /// Enters the members into the table.
     fn enter<S: AsRef<str>>(
         &mut self,
         entries: impl IntoIterator<Item = (S, Key<C>)>,
@@ -89,15 +91,6 @@ impl<const C: usize> Builder<C> {
             }
             let handle = self.add_member(hash, name, key, items.len() as u32);
             items.push(Item { key, handle, height: Members::<C>::height(hash) });
-        }
-        let State { tree, members, .. } = &self.version.state;
-        let order = |a: &Item<C>, b: &Item<C>| {
-            let codes = (tree.ties().code(a.key.stamp), tree.ties().code(b.key.stamp));
-            let keys = a.key.score.cmp(&b.key.score).then(codes.0.cmp(&codes.1));
-            keys.then_with(|| members.order_names(a.handle, b.handle))
-        };
-        if !items.is_sorted_by(|a, b| order(a, b).is_le()) {
-            items.sort_unstable_by(order);
         }
         Ok(items)
     }
@@ -133,6 +126,9 @@ impl<const C: usize> Builder<C> {
                 let handle = self.add_member(hash, member, key, self.version.state.tree.len());
                 let rank = self.attach(handle, key, height);
                 self.version.state.changes += 1;
+                if self.version.len() == LEARN {
+                    self.learn();
+                }
                 Change { before: None, after: Some(Standing { rank, key }) }
             }
             (Some((handle, key)), None) => {
@@ -169,6 +165,21 @@ impl<const C: usize> Builder<C> {
         tree.remove(&mut self.maker, members, (handle, key, height))
     }
 
+    /// Builds the tree anew, for the order that the names suggest.
+    fn learn(&mut self) {
+        let State { tree, members, .. } = &self.version.state;
+        let item = |entry: Entry<'_, C>| {
+            let hash = members.hash(entry.member);
+            let handle = members.find(hash, entry.member).expect("an entry has a member");
+            Item { key: entry.key, handle, height: Members::<C>::height(hash) }
+        };
+        let order = tree.order().learn(self.version.iter().map(|entry| entry.member));
+        let items: Vec<_> = self.version.iter().map(item).collect();
+        let State { tree, members, .. } = &mut self.version.state;
+        tree.clear(&mut self.maker);
+        *tree = Tree::build(&mut self.maker, members, order, &items);
+    }
+
     /// Fetches into the processor's caches what giving these members these scores will look at. It
     /// changes nothing and may be left out, but most of an update's time is waiting for memory, and
     /// updates that wait together wait once.
@@ -194,16 +205,17 @@ impl<const C: usize> Builder<C> {
         }
         let updates = &group.updates[..group.len];
         for (_, hash, _) in updates {
-            members.warm_name(*hash);
+            members.warm_found(*hash);
         }
         let mut descents = tree.descents();
         for (name, hash, score) in updates {
-            descents.to(*score);
+            descents.to(*score, tree.order().newest(name));
             if let Some(handle) = members.find(*hash, name) {
-                descents.to(members.key(handle).score);
+                let Key { score, stamp } = members.key(handle);
+                descents.to(score, tree.order().code(stamp, name));
             }
         }
-        descents.warm();
+        descents.warm(members);
     }
 
     /// Remembers where the builder stands.
@@ -260,6 +272,21 @@ impl<const C: usize> Drop for Builder<C> {
         let base = self.version.no;
         Self::replaced(&mut self.maker, base);
         Self::discard(&self.version, base);
+    }
+}
+
+/// Puts items into rank order.
+fn sort<const C: usize>(order: &Order, members: &Members<C>, items: &mut [Item<C>]) {
+    let code = |item: &Item<C>| {
+        let Key { score, stamp } = item.key;
+        (score, order.code(stamp, members.name(item.handle)))
+    };
+    let compare = |a: &Item<C>, b: &Item<C>| {
+        let names = || members.order_names(a.handle, b.handle);
+        a.key.score.cmp(&b.key.score).then_with(|| code(a).cmp(&code(b)).then_with(names))
+    };
+    if !items.is_sorted_by(|a, b| compare(a, b).is_le()) {
+        items.sort_unstable_by(compare);
     }
 }
 

@@ -28,18 +28,6 @@ pub enum Ties {
     Member,
 }
 
-impl Ties {
-    /// What orders entries of equal score, ascending. Only entries of equal codes are told apart
-    /// by their names.
-    pub(crate) fn code(self, stamp: u64) -> u64 {
-        match self {
-            Self::First => stamp,
-            Self::Last => !stamp,
-            Self::Member => 0,
-        }
-    }
-}
-
 /// The key of a list's member hash. Keep it secret: see the crate's front page.
 pub type Seed = [u8; 16];
 

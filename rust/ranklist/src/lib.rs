@@ -215,6 +215,13 @@ pub use shared::{
     Change, Conflict, Draft, DuplicateMember, Kept, Read, Savepoint, Shared, Snapshot,
 };
 pub use tree::Page;
+/// How many versions have been published, in the whole process, since the oldest short read began
+/// that is still going on; nothing if there is none. A number that keeps growing tells of a thread
+/// that was stopped, or waits, in a short read, and that memory piles up.
+pub fn oldest_read() -> Option<u64> {
+    sync::epoch::oldest_pin()
+}
+
 /// The longest name of a member, in bytes.
 pub const MAX_NAME: usize = table::MAX_NAME;
 

@@ -119,7 +119,7 @@ impl<const C: usize> Version<C> {
 
     /// How equal scores are ranked.
     pub fn ties(&self) -> Ties {
-        self.state.tree.ties()
+        self.state.tree.order().ties()
     }
 
     /// The seed of the member hash.
@@ -139,11 +139,20 @@ impl<const C: usize> Version<C> {
 
     /// A member's exact rank and key. O(log n), and one search where `rank` and `get` take two.
     pub fn standing(&self, member: &str) -> Option<Standing<C>> {
-        let handle = self.find(member)?;
-        let State { tree, members, .. } = &self.state;
-        let key = members.key(handle);
-        let rank = tree.rank(&tree.place(members, handle, key));
-        Some(Standing { rank, key })
+        let members = &self.state.members;
+        let hash = members.hash(member);
+        let standing = |handle: u32| {
+            let key = members.key(handle);
+            let rank = self.state.tree.rank(&self.state.tree.place(members, handle, key));
+            Standing { rank, key }
+        };
+        // If only one member can be it, its place is looked up while its name, which lies
+        // elsewhere, is on its way from memory.
+        let Some(guess) = members.only(hash) else {
+            return members.find(hash, member).map(standing);
+        };
+        let guessed = standing(guess);
+        (members.name(guess) == member).then_some(guessed)
     }
 
     /// A member's entry. O(log n).

@@ -28,7 +28,8 @@ fn operations() -> usize {
 
 /// Lets the threads work on one list, each `count` operations that `Recorder` draws.
 fn record(members: u32, count: usize, seed: u64) -> Vec<Event> {
-    let list = Log::new(Ties::First, seed.to_le_bytes().repeat(2).try_into().unwrap(), Members);
+    let key = u128::from(seed).to_le_bytes();
+    let list = Log::new(Ties::First, key, Members);
     let (timeline, barrier) = (Timeline::start(), Barrier::new(THREADS));
     std::thread::scope(|scope| {
         let recorder = |thread| {
@@ -42,7 +43,7 @@ fn record(members: u32, count: usize, seed: u64) -> Vec<Event> {
         };
         let threads: Vec<_> =
             (0..THREADS as u64).map(|thread| scope.spawn(recorder(thread))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads.into_iter().flat_map(|thread| thread.join().expect("no thread panics")).collect()
     })
 }
 

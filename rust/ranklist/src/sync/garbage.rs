@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "items are owned by raw pointers while readers may look at them")]
 
+use std::mem::take;
 use std::ptr::{self, NonNull};
 
 use super::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -134,13 +135,17 @@ impl<V: Versioned> Pile<V> {
         let mut top = self.top.swap(ptr::null_mut(), Acquire);
         while !top.is_null() {
             // SAFETY: it came out of a box in `add`, and the swap gave the whole stack to us alone.
-            let batch = unsafe { Box::from_raw(top) };
+            let mut batch = unsafe { Box::from_raw(top) };
             top = batch.below;
             if all.is_empty() {
-                all = batch.dead;
+                all = take(&mut batch.dead);
             } else {
-                all.extend(batch.dead);
+                all.append(&mut batch.dead);
             }
+            // A later batch at the same address makes no difference here, but loom's search needs
+            // addresses that are the same whenever it repeats a run.
+            #[cfg(loom)]
+            Box::leak(batch);
         }
         self.len.fetch_sub(all.len(), Relaxed);
         all

@@ -81,18 +81,18 @@ impl<V: Versioned> Root<V> {
     ///
     /// `garbage` are the blocks that `base` reaches and `next` does not. They are retired, and what
     /// nobody needs by now is freed, after the end of `base`. If somebody else has published since
-    /// `base` was read, `next` is given back, and `garbage` is forgotten: it is still in use.
-    pub(crate) fn publish(
+    /// `base` was read, both are given back, as `next` shares blocks with `base`, and `garbage` is
+    /// forgotten: it is still in use.
+    pub(crate) fn publish<'a>(
         &self,
-        base: Read<'_, V>,
+        base: Read<'a, V>,
         next: Box<V>,
         garbage: Vec<V::Garbage>,
-    ) -> Result<(), Box<V>> {
-        self.replace(base.version, base, next, garbage).map_err(|(_, next)| next)
+    ) -> Result<(), (Read<'a, V>, Box<V>)> {
+        self.replace(base.version, base, next, garbage)
     }
 
-    /// The same as [`publish`](Self::publish), from a snapshot of this root. It is released, or
-    /// given back with `next`, which shares blocks with it.
+    /// The same as [`publish`](Self::publish), from a snapshot of this root.
     pub(crate) fn publish_from(
         &self,
         base: Snapshot<V>,

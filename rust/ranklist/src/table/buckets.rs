@@ -44,7 +44,7 @@ impl Buckets {
         }
         let bucket = self.spine.get(self.place(hash));
         // The handles may lie behind the line with the length and the tags.
-        bucket.prefetch(64, 2);
+        bucket.prefetch(64, 3);
         let (tags, handles) = rows_of(bucket);
         let tag = tag(hash);
         let (words, rest) = tags.as_chunks();

@@ -169,15 +169,36 @@ impl<const C: usize> Members<C> {
     }
 
     /// Asks for the name and the key of the first member that may have the hash: the second step.
-    pub(crate) fn warm_name(&self, hash: u64) {
+    pub(crate) fn warm_found(&self, hash: u64) {
         if let Some(handle) = self.buckets.find(hash, |_| true) {
             self.warm_member(handle);
         }
     }
 
+    /// The member that may have the hash, if there is exactly one. Its key and its name have been
+    /// asked for.
+    pub(crate) fn only(&self, hash: u64) -> Option<u32> {
+        let mut first = None;
+        let others = self.buckets.find(hash, |handle| first.replace(handle).is_some());
+        let only = first.filter(|_| others.is_none())?;
+        self.warm_key(only);
+        self.warm_name(only);
+        Some(only)
+    }
+
     /// Asks for the name and the key of a member.
     pub(crate) fn warm_member(&self, handle: u32) {
+        self.warm_name(handle);
+        self.warm_key(handle);
+    }
+
+    /// Asks for the name of a member.
+    pub(crate) fn warm_name(&self, handle: u32) {
         self.names.warm(handle);
+    }
+
+    /// Asks for the key of a member.
+    pub(crate) fn warm_key(&self, handle: u32) {
         self.keys.warm(handle);
     }
 

@@ -71,7 +71,7 @@ impl Names {
     }
 
     /// Puts `name` in the place of the handle's name, in the page itself if it is private and has
-    /// the room.
+    /// the room, but not far too much.
     fn replace(&mut self, maker: &mut Maker, handle: u32, name: &[u8]) {
         let slot = self.spine.get_mut(maker, handle / PAGE);
         let (old, row) = (*slot, row(handle));
@@ -81,8 +81,9 @@ impl Names {
         let rest = old.len() - end;
         let len = start + name.len() + rest;
         lengths[row] = name.len() as u8;
-        let fits = maker.owns(old) && TEXT + len <= old.bytes();
-        let page = if fits { old } else { maker.make(TEXT + len, len) };
+        let needed = TEXT + len;
+        let fits = needed <= old.bytes() && old.bytes() <= 2 * needed;
+        let page = if fits && maker.owns(old) { old } else { maker.make(needed, len) };
         // SAFETY: both pages have room for what is moved, and `page` is private. The rest moves
         // first, and may overlap itself; what lies before the name moves only between pages.
         unsafe {

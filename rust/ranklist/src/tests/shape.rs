@@ -19,8 +19,8 @@ enum Picture<'a, const C: usize> {
 
 #[derive(Debug, PartialEq)]
 struct Row<'a, const C: usize> {
-    /// Score, tie code and name of the first entry; of the first row they count for nothing.
-    head: Option<([u64; C], u64, &'a str)>,
+    /// Score and name of the first entry; of the first row they count for nothing.
+    head: Option<([u64; C], &'a str)>,
     span: u32,
     steps: u32,
     tied: Option<bool>,
@@ -38,7 +38,7 @@ fn picture<'a, const C: usize>(members: &'a Members<C>, node: Node<'a, C>) -> Pi
                 let steps = inner.steps()[slot];
                 let head = (slot > 0).then(|| {
                     let name = members.name(inner.handles()[slot]);
-                    (inner.scores()[slot], inner.codes()[slot], name)
+                    (inner.scores()[slot], name)
                 });
                 Row {
                     head,
@@ -121,10 +121,10 @@ impl<const C: usize> Walk<'_, C> {
     }
 
     fn is_before(&self, a: u32, b: u32) -> bool {
-        let (ties, members) = (self.version.ties(), self.members());
+        let (order, members) = (self.version.state.tree.order(), self.members());
         let key = |handle| {
             let Key { score, stamp } = members.key(handle);
-            (score, ties.code(stamp), members.name(handle).as_bytes())
+            (score, order.code(stamp, members.name(handle)), members.name(handle).as_bytes())
         };
         key(a) < key(b)
     }
@@ -172,7 +172,9 @@ impl<const C: usize> Walk<'_, C> {
                         let Key { score, stamp } = self.members().key(head);
                         assert_eq!(inner.handles()[slot], head);
                         assert_eq!(inner.scores()[slot], score);
-                        assert_eq!(inner.codes()[slot], self.version.ties().code(stamp));
+                        let order = self.version.state.tree.order();
+                        let code = order.code(stamp, self.members().name(head));
+                        assert_eq!(inner.codes()[slot], code);
                         assert_eq!(self.height(head), level);
                         let tied = start > first && self.score(start - 1) == score;
                         assert_eq!(steps & TIED != 0, tied, "tied at {level}");

@@ -3,8 +3,10 @@
 use super::Tree;
 use super::edit::{Link, make_fork, make_run};
 use super::node::{TIED, count_steps, total};
+use super::order::Order;
 use crate::block::{Block, Maker};
-use crate::key::{Key, Ties};
+use crate::key::Key;
+use crate::table::Members;
 
 /// One entry of the input of [`Tree::build`].
 pub(crate) struct Item<const C: usize> {
@@ -50,9 +52,14 @@ struct Builder<'a, const C: usize> {
 
 impl<const C: usize> Tree<C> {
     /// Builds the tree of the items, which must be in rank order.
-    pub(crate) fn build(maker: &mut Maker, rule: Ties, items: &[Item<C>]) -> Self {
+    pub(crate) fn build(
+        maker: &mut Maker,
+        members: &Members<C>,
+        order: Order,
+        items: &[Item<C>],
+    ) -> Self {
         if items.is_empty() {
-            return Self::new(rule);
+            return Self::new(order.ties());
         }
         let level = items.iter().map(|item| item.height).max().unwrap_or(0);
         let open = || Open { links: Vec::new(), head: Head::NONE };
@@ -63,15 +70,16 @@ impl<const C: usize> Tree<C> {
             let Key { score, stamp } = item.key;
             if item.height > 0 {
                 builder.close(item.height);
+                let code = order.code(stamp, members.name(item.handle));
                 let tied = previous == Some(score);
                 builder.open[item.height - 1].head =
-                    Head { score, code: rule.code(stamp), handle: item.handle, tied };
+                    Head { score, code, handle: item.handle, tied };
             }
             builder.run.push((score, item.handle));
             previous = Some(score);
         }
         let Closed { block, span: len, steps } = builder.finish(level);
-        Self { root: Some(block), level, len, steps, ties: rule }
+        Self { root: Some(block), level, len, steps, order }
     }
 }
 

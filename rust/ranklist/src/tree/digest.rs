@@ -227,8 +227,9 @@ impl<'v, const C: usize> Diff<'v, C> {
     }
 
     fn order(&self, first: &Entry<'_, C>, second: &Entry<'_, C>) -> Ordering {
-        let ties = self.tree.ties();
-        let code = |entry: &Entry<'_, C>| (entry.key.score, ties.code(entry.key.stamp));
+        let order = self.tree.order();
+        let code =
+            |entry: &Entry<'_, C>| (entry.key.score, order.code(entry.key.stamp, entry.member));
         let names = || first.member.as_bytes().cmp(second.member.as_bytes());
         code(first).cmp(&code(second)).then_with(names)
     }

@@ -10,6 +10,7 @@ mod bulk;
 mod digest;
 mod edit;
 mod node;
+mod order;
 mod page;
 mod search;
 mod warm;
@@ -19,7 +20,10 @@ pub(crate) use bulk::Item;
 pub(crate) use digest::visits;
 pub(crate) use digest::{Diff, Difference};
 pub(crate) use node::{Node, Place};
+pub(crate) use order::{LEARN, Order};
 pub use page::Page;
+
+use std::cell::OnceCell;
 
 use crate::block::{Block, Maker};
 use crate::key::{Key, Ties};
@@ -38,16 +42,16 @@ pub(crate) struct Tree<const C: usize> {
     len: u32,
     /// How many different scores there are.
     steps: u32,
-    ties: Ties,
+    order: Order,
 }
 
 impl<const C: usize> Tree<C> {
     pub(crate) fn new(ties: Ties) -> Self {
-        Self { root: None, level: 0, len: 0, steps: 0, ties }
+        Self { root: None, level: 0, len: 0, steps: 0, order: Order::new(ties) }
     }
 
-    pub(crate) fn ties(&self) -> Ties {
-        self.ties
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -71,14 +75,18 @@ impl<const C: usize> Tree<C> {
 
     /// The place of an entry, which need not be in the tree.
     pub(crate) fn place<'a>(
-        &self,
+        &'a self,
         members: &'a Members<C>,
         handle: u32,
         key: Key<C>,
     ) -> Place<'a, C> {
         let Key { score, stamp } = key;
-        let (code, name) = (self.ties.code(stamp), members.name(handle));
-        Place { members, ties: self.ties, score, code, handle, name }
+        let name = match self.order.ties() {
+            Ties::Member => OnceCell::from(members.name(handle)),
+            Ties::First | Ties::Last => OnceCell::new(),
+        };
+        let code = self.order.code(stamp, name.get().copied().unwrap_or_default());
+        Place { members, order: &self.order, score, code, handle, name }
     }
 
     /// Puts an entry into the tree and returns its rank, counted from 1. Its member is in the table
@@ -105,10 +113,11 @@ impl<const C: usize> Tree<C> {
         let place = self.place(members, handle, key);
         let mut edit = Edit { maker, place, height, before: 0, tied: false };
         let Effect { steps, .. } = edit.insert(&mut root, self.level);
+        let rank = u64::from(edit.before) + 1;
         self.root = Some(root);
         self.len += 1;
         self.steps = self.steps.wrapping_add_signed(steps);
-        u64::from(edit.before) + 1
+        rank
     }
 
     /// Takes an entry out of the tree, where it stands with the given key, which its member still
@@ -143,6 +152,14 @@ impl<const C: usize> Tree<C> {
         rank
     }
 
+    /// Gives all nodes back to the maker; the tree is empty then.
+    pub(crate) fn clear(&mut self, maker: &mut Maker) {
+        if let Some(root) = self.root {
+            release::<C>(maker, root, self.level);
+        }
+        *self = Self { order: self.order, ..Self::new(self.order.ties()) };
+    }
+
     /// Frees every node that was made under a number above `birth`.
     ///
     /// # Safety
@@ -165,6 +182,17 @@ impl<const C: usize> Tree<C> {
     pub(crate) fn bytes(&self) -> (u64, u64) {
         self.root().map_or((0, 0), bytes)
     }
+}
+
+fn release<const C: usize>(maker: &mut Maker, block: Block, level: usize) {
+    if level > 0 {
+        // SAFETY: the node is one of the tree under construction, and released after this.
+        let children: &[Block] = unsafe { rows::column::<Fork<C>, _>(block, node::CHILDREN) };
+        for child in children {
+            release::<C>(maker, *child, level - 1);
+        }
+    }
+    maker.release(block);
 }
 
 /// Frees what is below a node and the node, unless they are older.

@@ -5,10 +5,12 @@
 
 #![allow(unsafe_code, reason = "reads the columns of blocks")]
 
+use std::cell::OnceCell;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::order::Order;
 use crate::block::{Block, HEAD};
 use crate::key::Ties;
 use crate::rows::{self, Shape};
@@ -19,9 +21,9 @@ pub(crate) struct Run<const C: usize>;
 
 /// A node of level k: the level k-1 nodes from one entry of height above k up to the next.
 ///
-/// Columns: child; score, tie code and handle of the first entry below it, which is of height k;
-/// the number of entries below it; and its [`Steps`]. Child 0 starts where this node starts, so
-/// what its row says of a first entry counts for nothing.
+/// Columns: child; score of the first entry below it, which is of height k; the number of entries
+/// below it; handle and tie code of the first entry; and the child's [`Steps`]. Child 0 starts where
+/// this node starts, so what its row says of a first entry counts for nothing.
 pub(crate) struct Fork<const C: usize>;
 
 /// How many different scores there are below a link, and in the highest bit whether its first
@@ -36,15 +38,15 @@ pub(crate) const TIED: Steps = 1 << 31;
 
 /// Cache lines of a node that are fetched ahead: all of an average run, and of an inner node what a
 /// descent looks at.
-pub(crate) const LINES: usize = 8;
+pub(crate) const LINES: usize = 12;
 
 pub(crate) const SCORE_COLUMN: usize = 0;
 pub(crate) const HANDLE_COLUMN: usize = 1;
 pub(crate) const CHILDREN: usize = 0;
 pub(crate) const SCORES: usize = 1;
-pub(crate) const CODES: usize = 2;
+pub(crate) const SPANS: usize = 2;
 pub(crate) const HANDLES: usize = 3;
-pub(crate) const SPANS: usize = 4;
+pub(crate) const CODES: usize = 4;
 pub(crate) const STEPS: usize = 5;
 
 impl<const C: usize> Shape for Run<C> {
@@ -58,7 +60,8 @@ impl<const C: usize> Shape for Run<C> {
 
 impl<const C: usize> Shape for Fork<C> {
     const HEAD: usize = HEAD + 8;
-    const WIDTHS: &'static [usize] = &[8, 8 * C, 8, 4, 4, 4];
+    /// What a search for a rank reads comes first, in as few cache lines as possible.
+    const WIDTHS: &'static [usize] = &[8, 8 * C, 4, 4, 8, 4];
 
     fn touch(block: Block) {
         hash_cell(&block).store(0, Relaxed);
@@ -108,8 +111,34 @@ impl<'v, const C: usize> Leaf<'v, C> {
 
     /// How many entries of the run stand before `place`, which is not in it.
     pub(crate) fn before(self, place: &Place<'_, C>) -> usize {
-        let handles = self.handles();
-        tied(self.scores(), &place.score, |entry| place.is_after(handles[entry]))
+        let (scores, handles) = (self.scores(), self.handles());
+        let is_after = |entry: usize| place.is_after(handles[entry]);
+        if place.order.ties() == Ties::First {
+            // Most stamps are newer than all others: look at the last of the score first.
+            let end = tied(scores, &place.score, |_| true);
+            if end > 0 && scores[end - 1] == place.score && is_after(end - 1) {
+                return end;
+            }
+        }
+        tied(scores, &place.score, is_after)
+    }
+
+    /// Asks for what tells this score's entries apart, of those that a search looks at first.
+    pub(crate) fn warm_ties(self, score: &[u64; C], ties: Ties, members: &Members<C>) {
+        let (handles, scores) = (self.handles(), self.scores());
+        let (first, end) = (tied(scores, score, |_| false), tied(scores, score, |_| true));
+        if end - first < 2 {
+            return;
+        }
+        match ties {
+            Ties::First => members.warm_key(handles[end - 1]),
+            Ties::Last => (1..=3).for_each(|quarter| {
+                members.warm_key(handles[first + (end - first) * quarter / 4]);
+            }),
+            Ties::Member => (1..=7).for_each(|eighth| {
+                members.warm_name(handles[first + (end - first) * eighth / 8]);
+            }),
+        }
     }
 }
 
@@ -215,12 +244,13 @@ impl<const C: usize> Node<'_, C> {
 /// An entry's place in the order.
 pub(crate) struct Place<'a, const C: usize> {
     pub(crate) members: &'a Members<C>,
-    pub(crate) ties: Ties,
+    pub(crate) order: &'a Order,
     pub(crate) score: [u64; C],
-    /// The tie code of its stamp.
+    /// Its [code](Order::code).
     pub(crate) code: u64,
     pub(crate) handle: u32,
-    pub(crate) name: &'a str,
+    /// Its member's name, once somebody has asked for it: few searches do.
+    pub(crate) name: OnceCell<&'a str>,
 }
 
 impl<const C: usize> Place<'_, C> {
@@ -229,24 +259,24 @@ impl<const C: usize> Place<'_, C> {
         if handle == self.handle {
             return true;
         }
-        let names = || self.members.name(handle).as_bytes().cmp(self.name.as_bytes());
+        let name = || self.name.get_or_init(|| self.members.name(self.handle));
+        let names = || self.members.name(handle).as_bytes().cmp(name().as_bytes());
         code.cmp(&self.code).then_with(names).is_lt()
     }
 
-    /// Whether this place is after another entry of the same score, whose stamp has to be looked
-    /// up.
+    /// Whether this place is after another entry of the same score, whose stamp or name has to be
+    /// looked up.
     fn is_after(&self, handle: u32) -> bool {
-        let code = match self.ties {
-            Ties::Member => 0,
-            ties => ties.code(self.members.key(handle).stamp),
-        };
-        self.passes(code, handle)
+        match self.order.ties() {
+            Ties::Member => self.passes(self.code, handle),
+            _ => self.passes(self.order.code(self.members.key(handle).stamp, ""), handle),
+        }
     }
 }
 
 /// How many of the sorted entries stand before a boundary among those of the given score: `passed`
 /// tells of one of them, by its index, whether it does.
-fn tied<const C: usize>(
+pub(super) fn tied<const C: usize>(
     scores: &[[u64; C]],
     score: &[u64; C],
     passed: impl Fn(usize) -> bool,

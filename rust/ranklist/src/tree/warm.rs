@@ -7,15 +7,16 @@
 #![allow(unsafe_code, reason = "follows children without looking at whole nodes")]
 
 use super::Tree;
-use super::node::{Inner, LINES};
+use super::node::{Inner, LINES, Leaf, tied};
 use crate::block::Block;
+use crate::table::Members;
 
 /// Room for two descents, from the old score and to the new one, for each update of a group.
 const DESCENTS: usize = 32;
 /// Descents through one tree, side by side.
 pub(crate) struct Descents<'v, const C: usize> {
     tree: &'v Tree<C>,
-    nodes: [Option<(Block, [u64; C])>; DESCENTS],
+    nodes: [Option<(Block, [u64; C], u64)>; DESCENTS],
     len: usize,
 }
 
@@ -27,26 +28,32 @@ impl<const C: usize> Tree<C> {
 }
 
 impl<const C: usize> Descents<'_, C> {
-    /// Adds a descent to the entries of a score; one too many is left out.
-    pub(crate) fn to(&mut self, score: [u64; C]) {
+    /// Adds a descent to the entries of a score and a code; one too many is left out.
+    pub(crate) fn to(&mut self, score: [u64; C], code: u64) {
         if let Some(root) = self.tree.root()
             && self.len < DESCENTS
         {
-            self.nodes[self.len] = Some((root.block(), score));
+            self.nodes[self.len] = Some((root.block(), score, code));
             self.len += 1;
         }
     }
 
-    /// Goes down with all of them.
-    pub(crate) fn warm(&mut self) {
+    /// Goes down with all of them, and asks for what tells entries of equal score apart.
+    pub(crate) fn warm(&mut self, members: &Members<C>) {
         for level in (1..=self.tree.level()).rev() {
-            for (block, score) in self.nodes[..self.len].iter_mut().flatten() {
+            for (block, score, code) in self.nodes[..self.len].iter_mut().flatten() {
                 // SAFETY: the block is a node of the tree, at this level, and the tree is alive.
                 let inner: Inner<'_, C> = unsafe { Inner::of(*block, level) };
-                let slot = inner.scores()[1..].partition_point(|other| *other < *score);
+                let codes = inner.codes();
+                let slot = tied(&inner.scores()[1..], score, |entry| codes[entry + 1] <= *code);
                 *block = inner.children()[slot];
                 block.prefetch(0, LINES);
             }
+        }
+        for (block, score, _) in self.nodes[..self.len].iter().flatten() {
+            // SAFETY: after all levels the block is a run of the tree.
+            let run = unsafe { Leaf::<C>::of(*block) };
+            run.warm_ties(score, self.tree.order().ties(), members);
         }
     }
 }

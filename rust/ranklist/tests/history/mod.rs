@@ -145,7 +145,7 @@ impl<'a> Recorder<'a> {
         if self.draw(3) > 0 {
             let call = self.draw_write();
             let called = self.timeline.now();
-            let done = self.list.submit(&name(call), call).unwrap();
+            let done = self.list.submit(&name(call), call).expect("a short name");
             self.push(call, &done, called);
         } else {
             let member = self.draw(u64::from(self.members)) as u32;
@@ -164,7 +164,8 @@ impl<'a> Recorder<'a> {
     fn write_all(&mut self) {
         let calls = [(); 4].map(|()| self.draw_write());
         let called = self.timeline.now();
-        let done = self.list.submit_all(calls.map(|call| (name(call), call))).unwrap();
+        let done = self.list.submit_all(calls.map(|call| (name(call), call)));
+        let done = done.expect("short names");
         for (call, done) in calls.into_iter().zip(&done) {
             self.push(call, done, called);
         }
@@ -196,5 +197,5 @@ fn name(call: Call) -> String {
 }
 
 fn number(name: &str) -> u64 {
-    name.strip_prefix("player-").and_then(|number| number.parse().ok()).unwrap()
+    name.strip_prefix("player-").and_then(|number| number.parse().ok()).expect("a name made above")
 }

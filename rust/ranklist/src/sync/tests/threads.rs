@@ -168,9 +168,11 @@ fn a_late_publisher_gets_its_version_back() {
     assert!(publish(&root, root.read(), &[0]));
     let (next, garbage) = late.with(&[1, 2]);
     let no = next.no();
-    let next = root.publish(late, next, garbage).expect_err("somebody else was first");
+    let refused = root.publish(late, next, garbage);
+    let (base, next) = refused.expect_err("somebody else was first");
     assert_eq!(next.no(), no);
     next.discard();
+    drop(base);
     root.read().check();
     check_end(root);
 }

@@ -185,7 +185,7 @@ impl Versioned for Toy {
 /// through.
 pub(super) fn publish(root: &Root<Toy>, base: Read<'_, Toy>, places: &[usize]) -> bool {
     let (next, garbage) = base.with(places);
-    root.publish(base, next, garbage).map_err(|next| next.discard()).is_ok()
+    root.publish(base, next, garbage).map_err(|(_base, next)| next.discard()).is_ok()
 }
 
 /// The same from a snapshot.

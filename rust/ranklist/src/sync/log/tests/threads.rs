@@ -1,52 +1,65 @@
 //! The log under real threads, among them some that stop where it hurts most.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread::{JoinHandle, scope, spawn};
 
-use super::super::{BATCH, CHAIN, Point};
+use super::super::{BATCH, CHAIN, Logged, Point, pin};
 use super::toy::{COUNTERS, FIRST, Heap, POISON, Told, ToyLog, add, add_all, check, gone, log};
 
-/// Where the current thread shall stop, once.
-struct Stop {
-    at: Point,
+/// Where the current thread shall stop, at one point after the other.
+struct Stops {
+    points: VecDeque<Point>,
     arrived: Sender<()>,
     go_on: Receiver<()>,
 }
 
 thread_local! {
-    static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
+    static STOPS: RefCell<Option<Stops>> = const { RefCell::new(None) };
 }
 
 /// Called by the log at each point.
 pub(in super::super) fn reached(point: Point) {
-    let stop = STOP.with_borrow_mut(|stop| stop.take_if(|stop| stop.at == point));
-    if let Some(stop) = stop {
-        stop.arrived.send(()).unwrap();
-        stop.go_on.recv().unwrap();
-    }
+    STOPS.with_borrow_mut(|stops| {
+        if let Some(stops) = stops
+            && stops.points.front() == Some(&point)
+        {
+            stops.points.pop_front();
+            stops.arrived.send(()).unwrap();
+            stops.go_on.recv().unwrap();
+        }
+    });
 }
 
 /// A thread that writes one operation and is stopped on the way.
 struct Stopped {
+    has_arrived: Receiver<()>,
     go_on: Sender<()>,
     thread: JoinHandle<Vec<Told>>,
 }
 
 impl Stopped {
-    /// Returns when the thread has stopped.
-    fn at(point: Point, log: &Arc<ToyLog>, heap: &Arc<Heap>) -> Self {
+    /// Returns when the thread has stopped at the first of `points`.
+    fn at(points: &[Point], log: &Arc<ToyLog>, heap: &Arc<Heap>) -> Self {
         let (log, heap) = (Arc::clone(log), Arc::clone(heap));
+        let points = points.iter().copied().collect();
         let (arrived, has_arrived) = channel();
         let (go_on, may_go_on) = channel();
         let thread = spawn(move || {
-            STOP.set(Some(Stop { at: point, arrived, go_on: may_go_on }));
+            STOPS.set(Some(Stops { points, arrived, go_on: may_go_on }));
             vec![add(&log, &heap, 0, 1)]
         });
         has_arrived.recv().unwrap();
-        Self { go_on, thread }
+        Self { has_arrived, go_on, thread }
+    }
+
+    /// Returns when the thread has stopped at the next point.
+    fn step(&self) {
+        self.go_on.send(()).unwrap();
+        self.has_arrived.recv().unwrap();
     }
 
     fn release(self) -> Vec<Told> {
@@ -86,7 +99,7 @@ fn a_thread_that_stops_anywhere_stops_nobody() {
     for point in POINTS {
         let heap = Arc::default();
         let log = Arc::new(log(&heap, BATCH));
-        let stopped = Stopped::at(point, &log, &heap);
+        let stopped = Stopped::at(&[point], &log, &heap);
         let mut told = others_work(&log, &heap, 1000);
         told.push(stopped.release());
         check(&log, &told);
@@ -98,7 +111,7 @@ fn a_thread_that_stops_anywhere_stops_nobody() {
 fn threads_that_stop_everywhere_stop_nobody() {
     let heap = Arc::default();
     let log = Arc::new(log(&heap, 2));
-    let stopped = POINTS.map(|point| Stopped::at(point, &log, &heap));
+    let stopped = POINTS.map(|point| Stopped::at(&[point], &log, &heap));
     let mut told = others_work(&log, &heap, 1000);
     told.extend(stopped.map(Stopped::release));
     check(&log, &told);
@@ -109,11 +122,39 @@ fn threads_that_stop_everywhere_stop_nobody() {
 fn the_operation_of_a_stopped_thread_is_done_by_others() {
     let heap = Arc::default();
     let log = Arc::new(log(&heap, BATCH));
-    let stopped = Stopped::at(Point::Appended, &log, &heap);
+    let stopped = Stopped::at(&[Point::Appended], &log, &heap);
     assert_eq!(log.read().position(), 0);
     let other = vec![add(&log, &heap, 0, 1)];
     assert_eq!((log.read().position(), other[0].2.position), (2, 2));
     check(&log, &[stopped.release(), other]);
+}
+
+#[test]
+fn a_builder_that_lost_undoes_its_version_when_it_goes_on() {
+    let heap = Arc::default();
+    let log = Arc::new(log(&heap, BATCH));
+    let stopped = Stopped::at(&[Point::Built, Point::Refused], &log, &heap);
+    let mut told = others_work(&log, &heap, 10);
+    stopped.step();
+    // Every block that the lost version shares with the current one is replaced.
+    told[0].extend((0..100).map(|at| add(&log, &heap, at % COUNTERS, 1)));
+    told.push(stopped.release());
+    check(&log, &told);
+    gone(Arc::into_inner(log).unwrap(), &heap);
+}
+
+#[test]
+fn the_tail_is_moved_before_what_it_shows_is_retired() {
+    let heap = Arc::default();
+    let log = Arc::new(log(&heap, 1));
+    let stopped = [(); 4].map(|()| Stopped::at(&[Point::Appended], &log, &heap));
+    for _ in 0..4 {
+        let _pin = pin();
+        log.build(log.read());
+        Logged::deliver(&log.read());
+    }
+    check(&log, &stopped.map(Stopped::release));
+    gone(Arc::into_inner(log).unwrap(), &heap);
 }
 
 #[test]
@@ -192,6 +233,7 @@ fn a_snapshot_stays_as_it_is() {
     let snapshot = log.snapshot();
     told.extend((0..1000).map(|at| add(&log, &heap, at % COUNTERS, 1)));
     assert_eq!((snapshot.position(), snapshot.values()), (10, [3, 3, 2, 2]));
+    assert_eq!(log.root.memory().parked, 3, "its two blocks and itself, and no entry");
     check(&log, &[told]);
     drop(snapshot);
     gone(log, &heap);

@@ -4,7 +4,7 @@
 //! was freed, or freed twice, says so, and what was not freed is counted in the end. The same holds
 //! for operations, which live as long as their entries of the log.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 
@@ -303,6 +303,19 @@ pub(super) fn check(log: &ToyLog, threads: &[Vec<Told>]) {
     assert_eq!(last.values(), values);
     assert_eq!(last.position(), all.len() as u64);
     assert_eq!(last.no(), all.last().map_or(FIRST, |told| told.2.version));
+    assert!(tail_is_live(log), "new operations would be appended to a retired entry");
+}
+
+/// Whether the tail is among the entries that the current version keeps.
+fn tail_is_live(log: &ToyLog) -> bool {
+    let last = log.read();
+    let tail = log.tail.load(Acquire);
+    let mut entry = last.first;
+    while !entry.is_null() && entry != tail {
+        // SAFETY: neither the first entry of the current version nor what follows it is retired.
+        entry = unsafe { &*entry }.next.load(Acquire);
+    }
+    entry == tail
 }
 
 /// Drops the log and checks that nothing is left of it.
