@@ -97,6 +97,7 @@ verify-ranklist: verify-properties verify-history verify-loom verify-shuttle ver
 .PHONY: verify-properties
 verify-properties: ## Random histories against a plain model and the canonical shape
 	PROPTEST_CASES=20000 $(RANKLIST) --release --lib
+	$(RANKLIST) --release --test million -- --ignored
 
 .PHONY: verify-history
 verify-history: ## Histories of four threads, HISTORY=10000000 operations, checked for linearizability
@@ -108,7 +109,7 @@ verify-loom: ## All interleavings of the concurrent parts, up to a bound
 
 .PHONY: verify-shuttle
 verify-shuttle: ## Random schedules of whole lists (SHUTTLE_RUNS=100000)
-	SHUTTLE_RUNS=$(SHUTTLE_RUNS) CARGO_TARGET_DIR=target/shuttle RUSTFLAGS='--cfg shuttle' $(RANKLIST) --release --lib sync::
+	SHUTTLE_RUNS=$(SHUTTLE_RUNS) CARGO_TARGET_DIR=target/shuttle RUSTFLAGS='--cfg shuttle' $(RANKLIST) --release --lib --test schedules
 
 .PHONY: verify-asan
 verify-asan: ## The tests under AddressSanitizer, leaks included

@@ -11,6 +11,7 @@
 //! operations.
 
 #![allow(missing_docs, reason = "a test")]
+#![cfg(not(any(loom, shuttle)))]
 
 mod history;
 

@@ -108,7 +108,7 @@ impl<'a> Recorder<'a> {
         seed: u64,
         thread: u64,
     ) -> Self {
-        let random = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (thread + 1) << 40;
+        let random = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (thread + 1) << 40;
         Self { list, timeline, members, random, events: Vec::new() }
     }
 
