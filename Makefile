@@ -47,11 +47,16 @@ serve: .venv/rankwire ## Run a server on this machine
 # Checks
 
 .PHONY: test
-test: test-rust test-python ## Run all tests
+test: test-rust test-models test-python ## Run all tests
 
 .PHONY: test-rust
 test-rust: ## Run the tests of the Rust crates
 	cargo test --workspace --quiet
+
+.PHONY: test-models
+test-models: ## Short forms of verify-loom and verify-shuttle
+	LOOM_MAX_PREEMPTIONS=1 $(MAKE) --no-print-directory verify-loom
+	SHUTTLE_RUNS=500 $(MAKE) --no-print-directory verify-shuttle
 
 .PHONY: test-python
 test-python: .venv/rankwire ## Run the tests of the server

@@ -180,7 +180,7 @@ thread_local! {
 
 /// The nodes that this thread has hashed, compared by their hash or gone down to, and the entries
 /// that it has compared, since it started.
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) fn visits() -> u64 {
     VISITS.get()
 }

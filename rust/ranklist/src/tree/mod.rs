@@ -16,7 +16,7 @@ mod search;
 mod warm;
 
 pub(crate) use bulk::Item;
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) use digest::visits;
 pub(crate) use digest::{Diff, Difference};
 pub(crate) use node::{Node, Place};
