@@ -50,7 +50,7 @@ CORE_METRICS: Final = (
     (
         "oldest_read_versions",
         "rankwire_oldest_read_versions",
-        "Versions published since the oldest read began that is not over; growing means a stuck thread.",
+        "Versions published since the oldest read began; growing means a stuck thread.",
     ),
 )
 LIVE_METRICS: Final = (
