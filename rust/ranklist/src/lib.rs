@@ -145,7 +145,7 @@
 //! | [`get`](Version::get) | O(1) expected, through four levels of a table at ten million |
 //! | [`rank`](Version::rank), [`ranks`](Version::ranks), [`select`](Version::select), [`count`](Version::count) | O(log n) |
 //! | [`page`](Version::page), [`around`](Version::around) of k entries | O(log n + k) |
-//! | [`set`](Draft::set), [`remove`](Draft::remove), [`submit`](Log::submit) | O(log n), about 4 KiB copied at a million members |
+//! | [`set`](Draft::set), [`remove`](Draft::remove), [`submit`](Log::submit) | O(log n), and a few KiB are copied |
 //! | [`save`](Draft::save), [`restore`](Draft::restore), [`publish`](Draft::publish) | O(1), and what is given up is freed |
 //! | [`digest`](Version::digest) | O(n) at first, then O(log n) for each change since |
 //! | [`differences`](Version::differences) | O(d log n) for d of them, once both digests are known |
