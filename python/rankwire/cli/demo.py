@@ -131,7 +131,7 @@ async def _replay(child: Child, screen: Console, rows: Iterable[Row], rate: floa
             async with _watching(watcher):
                 await replay.run()
                 page = await api.top(BOARD, SHOWN)
-                seen = await _sees(watcher, page.version)
+                seen = await _sees(watcher, page)
         return Run(replay.report(), page, watcher.updates, seen)
 
 
@@ -159,11 +159,18 @@ async def _watching(watcher: Watcher) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _sees(watcher: Watcher, version: int) -> bool:
-    """Wait for the watcher to see a version, or a newer one."""
+async def _sees(watcher: Watcher, page: Page) -> bool:
+    """Wait for the watcher to see what the page has.
+
+    Versions need not agree: a change that a view does not show is not published.
+    """
+
+    def shown(of: View | Page) -> tuple[int, list[tuple[str, int | float]]]:
+        return of.total, [(entry.member, entry.score) for entry in of.entries]
+
     deadline = time.monotonic() + LAST_VIEW_SECONDS
     while time.monotonic() < deadline:
-        if watcher.view and watcher.view.version >= version:
+        if watcher.view and shown(watcher.view) == shown(page):
             return True
         await asyncio.sleep(0.02)
     return False
@@ -190,7 +197,7 @@ def _compare(run: Run, goals: Counter[str]) -> None:
     if not run.report.succeeded:
         message = "not every goal was accepted"
     elif not run.seen:
-        message = f"the watcher did not see version {run.page.version}"
+        message = f"the watcher did not see the top of version {run.page.version}"
     elif run.page.total != len(goals):
         message = f"the board holds {run.page.total} scorers, the file {len(goals)}"
     elif [goals[entry.member] for entry in entries] != [n for _, n in goals.most_common(SHOWN)]:
