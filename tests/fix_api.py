@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from starlette.types import ASGIApp, Message
 
+from fix_access import open_access
+from rankwire import _core
 from rankwire.api.app import build
 from rankwire.model import Problem
 from rankwire.storage.sqlite import SqliteStorage
@@ -110,15 +112,21 @@ def _scope(method: str, target: str, headers: dict[str, str]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running_api(
-    path: Path, *, pending_ops: int = 65_536, boards: int = 100, busy_seconds: float = 2.0
+    path: Path,
+    *,
+    pending_ops: int = 65_536,
+    boards: int = 100,
+    busy_seconds: float = 2.0,
+    access: _core.Access | None = None,
 ) -> AsyncIterator[Client]:
-    """Run a writer over a storage in `path`."""
+    """Run a writer over a storage in `path`; without `access` everybody may do everything."""
     storage = SqliteStorage(path, busy_seconds)
     engine = storage.recover(pending_ops, boards)
     writer = Writer(engine, storage, checkpoint_members=50_000, checkpoint_seconds=3600)
     writer.start()
     try:
-        yield Client(build(writer, None, MAX_BODY_BYTES), writer)
+        app = build(writer, None, access or open_access(), MAX_BODY_BYTES)
+        yield Client(app, writer)
     finally:
         await writer.stop()
         storage.close()

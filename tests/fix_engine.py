@@ -88,9 +88,11 @@ class Kept:
         order: str = "desc",
         policy: str = "best",
         ties: str = "first",
+        player_submits: bool = False,
     ) -> None:
         """Create a board."""
-        self.commit(self.engine.create_board(board, score, order, policy, ties))
+        ticket = self.engine.create_board(board, score, order, policy, ties, player_submits)
+        self.commit(ticket)
 
     def submit(self, board: str, member: str, score: float, at_ms: int | None = None) -> Any:
         """Submit one score and give the receipt."""
@@ -134,7 +136,8 @@ class Running:
     async def create(self, board: str, **config: str) -> None:
         """Create a board."""
         words = {"score": "int64", "order": "desc", "policy": "best", "ties": "first"} | config
-        await self.writer.reply(self.engine.create_board(board, *words.values()))
+        score, order, policy, ties = words.values()
+        await self.writer.reply(self.engine.create_board(board, score, order, policy, ties))
 
     async def submit(self, board: str, member: str, score: float) -> Any:
         """Submit one score and give the receipt."""

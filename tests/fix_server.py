@@ -72,6 +72,8 @@ class Server:
         """
         self.directory = directory
         self.flags = flags
+        self.credential: str | None = None
+        """Sent with every call as `Authorization: Bearer`, if there is one."""
         self.http_port = 0
         self.live_port = 0
         self.live_url = ""
@@ -184,14 +186,14 @@ class Server:
         """Send one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, PATIENCE_SECONDS)
         try:
-            if body is None:
-                connection.request(method, path)
-            else:
-                content_type = {"content-type": "application/json"}
-                connection.request(method, path, json.dumps(body), content_type)
+            headers = {} if body is None else {"content-type": "application/json"}
+            if self.credential is not None:
+                headers["authorization"] = f"Bearer {self.credential}"
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, headers)
             answer = connection.getresponse()
-            headers = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, headers, answer.read())
+            answered = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, answered, answer.read())
         finally:
             connection.close()
 

@@ -1,4 +1,4 @@
-"""The Rust core: boards, the write queue, recovery, the live hub, and boards in memory.
+"""The Rust core: boards, the write queue, recovery, access, the live hub, boards in memory.
 
 Reads never block and never wait for writers: each looks at one immutable version. Answers come as
 JSON bytes, ready to send. Ranks count from 1, times are milliseconds since 1970 in UTC.
@@ -52,6 +52,18 @@ class UnavailableError(RankwireError):
 class CorruptError(RankwireError):
     """Stored bytes are damaged or of an unknown format."""
 
+class UnauthorizedError(RankwireError):
+    """A credential is missing, wrong or not valid any more."""
+
+class ForbiddenError(RankwireError):
+    """The caller may not do this."""
+
+class TooManyRequestsError(RankwireError):
+    """The caller submits faster than its rate."""
+
+    retry_after: float
+    """In how many seconds the same will be allowed, unless more is submitted meanwhile."""
+
 # What a ticket gets: the answer; for create_board whether it was created, and the answer; or why
 # it failed. Removals answer with empty bytes.
 _Value: TypeAlias = bytes | tuple[bool, bytes] | RankwireError
@@ -79,7 +91,15 @@ class Engine:
         """The id under which this process writes its journal."""
 
     # Writes. Each returns a ticket and raises BusyError or UnavailableError if it cannot be queued.
-    def create_board(self, board: str, score: str, order: str, policy: str, ties: str) -> int:
+    def create_board(
+        self,
+        board: str,
+        score: str,
+        order: str,
+        policy: str,
+        ties: str,
+        player_submits: bool = False,
+    ) -> int:
         """Queue the creation of a board, or the check that it exists just so."""
 
     def drop_board(self, board: str) -> int:
@@ -135,6 +155,9 @@ class Engine:
     def describe(self, board: str) -> bytes:
         """Give a board's configuration and size."""
 
+    def player_submits(self, board: str) -> bool:
+        """Whether players may submit to the board for themselves."""
+
     def boards(self, after: str, limit: int) -> bytes:
         """Descriptions of the boards whose names come after `after`."""
 
@@ -175,8 +198,12 @@ class Checkpoint:
         """Ids of boards that are gone."""
 
     @property
-    def boards(self) -> list[tuple[int, str, str, str, str, str, bytes, int, int]]:
-        """Changed boards: id, name, score, order, policy, ties, seed, version, changed members."""
+    def boards(self) -> list[tuple[int, str, str, str, str, str, bytes, int, bool, int]]:
+        """Changed boards.
+
+        Id, name, score, order, policy, ties, seed, version, whether players may submit, and how
+        many members changed.
+        """
 
     def rows(self, board: int, start: int, limit: int) -> bytes:
         """Give changed members of a board as JSON rows [member, score, code, stamp, generation]."""
@@ -199,6 +226,7 @@ class Recovery:
         ties: str,
         seed: bytes,
         version: int,
+        player_submits: int,
     ) -> None:
         """Begin a board of the checkpoint; its members follow."""
 
@@ -211,36 +239,162 @@ class Recovery:
     def finish(self, origin: int, pending_ops: int, boards: int) -> Engine:
         """Make the engine, which writes its journal as `origin`."""
 
+@final
+class Access:
+    """Who may do what: API keys, players' tokens, the rules, the rates. For any thread; no I/O.
+
+    In the mode `open` everybody may do everything; in the mode `keys` callers have an API key or a
+    token, and without one they may read if `anonymous_read` says so. An empty `audience` or
+    `issuer` is not compared. The rates are submits per second of a key and of a player, 0 for no
+    limit; three times as many may come at once after a pause.
+    """
+
+    def __new__(
+        cls,
+        mode: str,
+        anonymous_read: bool,
+        audience: str,
+        issuer: str,
+        key_rate: int,
+        member_rate: int,
+    ) -> Access: ...
+    def set_keys(self, records: Sequence[tuple[str, bytes, Sequence[str], Sequence[str]]]) -> None:
+        """Replace all API keys: id, SHA-256 of the secret's text, scopes, boards.
+
+        Scopes are read, submit, admin and operator. Boards are names, or beginnings of names
+        followed by `*`; an empty list is for all. What a caller may do follows at once, also if it
+        was identified before. Raises InvalidError, and keeps the old keys.
+        """
+
+    def set_token_keys(self, jwks: bytes) -> int:
+        """Replace the keys for tokens by a JSON Web Key Set, and say how many they are.
+
+        At most 8: oct (HS256), EC with P-256 (ES256), OKP with Ed25519 (EdDSA); public ones but for
+        oct. Forgets what was verified, so this is for when the set has changed. Raises
+        InvalidError, which tells the key and its problem, and keeps the old keys.
+        """
+
+    def knows_anybody(self) -> bool:
+        """Whether there is any key, for tokens or of the API."""
+
+    def identify(self, credential: str | None) -> Caller:
+        """Find out who a credential, an API key or a token, belongs to. An empty one is none.
+
+        Raises UnauthorizedError.
+        """
+
+    def check(
+        self,
+        caller: Caller,
+        action: str,
+        board: str | None = None,
+        member: str | None = None,
+        player_submits: bool = False,
+    ) -> None:
+        """Return if the caller may do this now, and raise otherwise.
+
+        Actions are `read`, `submit`, `submit_batch` and `manage`, which are about a board,
+        `list_boards` and `operate`. `submit` is also about a member, and players may do it if
+        `player_submits` says that the board takes their scores. Raises ForbiddenError, or
+        UnauthorizedError if a credential is needed or not valid any more.
+        """
+
+    def spend(self, caller: Caller, submits: int) -> None:
+        """Count submits against the caller's rate. Raises TooManyRequestsError, counting nothing.
+
+        More at once than three seconds' worth are allowed after a pause of three seconds, and
+        delay what comes after them.
+        """
+
+    @staticmethod
+    def new_key() -> tuple[str, str, bytes]:
+        """Make an API key: its text, which is stored nowhere, its id and its hash."""
+
+    @staticmethod
+    def new_token_key(alg: str, kid: str) -> tuple[str, str]:
+        """Make a key for tokens: the private and the public JSON Web Key.
+
+        The algorithm is HS256, for which both are the same secret, ES256 or EdDSA. Raises
+        InvalidError.
+        """
+
+    @staticmethod
+    def sign_token(jwk: bytes, claims: bytes) -> str:
+        """Sign claims, a JSON object, with a private JSON Web Key. Raises InvalidError."""
+
+@final
+class Caller:
+    """Who calls. Made by `Access.identify`."""
+
+    @property
+    def kind(self) -> str:
+        """`everybody`, `anonymous`, `player` or `key`."""
+
+    @property
+    def name(self) -> str:
+        """A player's member id, a key's id, otherwise the kind; for logs, never a secret."""
+
+    @property
+    def member(self) -> str | None:
+        """The member that a player is."""
+
 class HubStats(TypedDict):
     connections: int
     connections_total: int
     refused_total: int
+    handshakes_failed_total: int
     subscriptions: int
     views: int
     publications_total: int
     deliveries_total: int
+    conflated_total: int
     bytes_sent_total: int
     commands_total: int
-    errors_total: int
-    closed_slow_total: int
+    submits_total: int
+    blocked: int
+    closed_total: dict[int, int]
+    errors_total: dict[int, int]
 
 @final
 class Hub:
-    """The WebSocket door, on its own threads."""
+    """The WebSocket door, on its own threads. Settings are those of `rankwire.settings.Live`."""
 
     @staticmethod
-    def start(engine: Engine, host: str, port: int, tick_ms: int, max_connections: int) -> Hub:
-        """Listen. Raises OSError when the address cannot be had."""
+    def start(engine: Engine, access: Access, live: object) -> Hub:
+        """Listen. Raises OSError when the address cannot be had, ValueError for bad origins."""
+
+    @staticmethod
+    def start_inside(engine: Engine, access: Access, live: object) -> Hub:
+        """Serve hub processes only, see `attach`."""
+
+    @staticmethod
+    def relay(access: Access, live: object, listener: int, trunk: int) -> Hub:
+        """Serve the boards of another process.
+
+        Takes connections from the descriptor `listener`, which processes may share, and asks
+        the hub at the other end of the descriptor `trunk`. Owns both descriptors from now on:
+        nothing else in this process may use or close them.
+        """
+
+    def attach(self, trunk: int) -> None:
+        """Serve the hub process at the other end of a socket pair. Owns the descriptor."""
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port it listens on; 0 if it does not."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a thread broke down, or the hub with the boards is gone."""
 
     def stats(self) -> HubStats:
-        """Counters since the start, and sizes now."""
+        """Counters since the start, and sizes now; those of hub processes included.
 
-    def shutdown(self, grace: float) -> None:
-        """Tell every client to reconnect elsewhere and stop within `grace` seconds."""
+        `closed_total` is by close code and `errors_total` by error code; 0 stands for all others.
+        """
+
+    def shutdown(self, within: float) -> None:
+        """Tell every client to come back elsewhere, spread over `within` seconds, and stop."""
 
 # Boards in memory. docs/board.md tells what they are for.
 

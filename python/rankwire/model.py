@@ -90,6 +90,9 @@ class BoardConfig(Request, frozen=True):
             "or the smaller member id."
         ),
     ] = "first"
+    player_submits: Annotated[
+        bool, Meta(description="Whether players may submit their own scores.")
+    ] = False
 
 
 class Submit(Request, frozen=True, gc=False):
@@ -164,6 +167,7 @@ class Board(msgspec.Struct, frozen=True):
     order: Literal["desc", "asc"]
     policy: Literal["best", "last", "sum"]
     ties: Literal["first", "last", "member"]
+    player_submits: bool
     version: Version
     total: Total
 

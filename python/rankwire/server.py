@@ -1,8 +1,9 @@
 """The server: puts the parts together, in order, and takes them apart again.
 
-Starting: listen (alive, not ready) → open and recover the storage → start the committer → open the
-live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at hand →
-tell watchers to reconnect → commit what is queued → last checkpoint → close the storage.
+Starting: read who may do what → listen (alive, not ready) → open and recover the storage → start
+the committer → open the live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and
+answer those at hand → tell watchers to reconnect → commit what is queued → last checkpoint → close
+the storage.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
 from rankwire import _core, log
+from rankwire.access import AccessError, Guard, refusal
 from rankwire.api.app import build
 from rankwire.api.door import Door
+from rankwire.live import Live
 from rankwire.storage import StorageError
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
@@ -32,10 +35,12 @@ from rankwire.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from rankwire.settings import Live, Settings
+    from rankwire.settings import Settings
 
-# How long clients of either door are given to finish when the server stops.
+# How long requests are given to finish when the server stops.
 _GRACE_SECONDS: Final = 5.0
+# Between two looks at whether the live door is well.
+_LOOK_SECONDS: Final = 0.5
 # Connections that wait to be accepted, and requests that are worked on at once. Beyond that the
 # kernel makes clients wait.
 _BACKLOG: Final = 1024
@@ -51,7 +56,8 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises StorageError when the storage cannot be used, OSError when an address cannot be had.
+    Raises AccessError when the server must not start with these settings, StorageError when the
+    storage cannot be used, OSError when an address cannot be had.
     """
     log.configure(settings.log.level, settings.log.format)
     schedule_as_batch()
@@ -92,23 +98,36 @@ async def _serve(settings: Settings) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        writer = await _open(settings, stack)
-        ends = [asyncio.create_task(event.wait()) for event in (stop, writer.failed)]
+        writer, live = await _open(settings, stack)
+        waits = (stop.wait(), writer.failed.wait(), _failure(live))
+        ends = [asyncio.create_task(wait) for wait in waits]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
+        ended_well = not (writer.failed.is_set() or live.failed)
         _log.info("stopping")
     _log.info("stopped")
-    return not writer.failed.is_set()
+    return ended_well and not writer.failed.is_set()
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> Writer:
+async def _failure(live: Live) -> bool:
+    """Wait until the live door breaks down."""
+    while not live.failed:
+        await asyncio.sleep(_LOOK_SECONDS)
+    _log.critical("the live door failed")
+    return True
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> tuple[Writer, Live]:
     """Start every part, leaving its end on the stack."""
     started = time.monotonic()
+    guard = await asyncio.to_thread(_guard, settings)
+    stack.push_async_callback(asyncio.to_thread, guard.stop)
+    guard.start()
     door = Door()
     port, leave = await listen(settings, door)
     stack.push_async_callback(leave)
-    kept, limits, live = settings.storage, settings.limits, settings.live
+    kept, limits = settings.storage, settings.limits
     storage = await asyncio.to_thread(SqliteStorage, kept.path, kept.busy_seconds)
     stack.callback(storage.close)
     engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
@@ -120,23 +139,27 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Writer:
     )
     writer.start()
     stack.push_async_callback(writer.stop)
-    hub = _open_live(engine, live)
-    stack.push_async_callback(asyncio.to_thread, hub.shutdown, _GRACE_SECONDS)
-    door.open(build(writer, hub, settings.http.max_body_bytes))
+    live = await asyncio.to_thread(Live, engine, settings, guard.access)
+    stack.push_async_callback(asyncio.to_thread, live.stop)
+    door.open(build(writer, live.hub, guard.access, settings.http.max_body_bytes))
     # First of all ends, so that what was accepted is answered while everything still works.
     stack.push_async_callback(leave)
     stats = engine.stats()
     _log.info("recovered", boards=stats["boards"], members=stats["members"])
-    _announce(settings, port, hub.port, time.monotonic() - started)
-    return writer
+    _announce(settings, guard, (port, live.port), time.monotonic() - started)
+    return writer, live
 
 
-def _open_live(engine: _core.Engine, live: Live) -> _core.Hub:
-    try:
-        return _core.Hub.start(engine, live.host, live.port, live.tick_ms, live.max_connections)
-    except OSError as error:
-        where = f"{live.host}:{live.port}"
-        raise OSError(f"cannot listen on {where} for live connections: {error}") from error
+def _guard(settings: Settings) -> Guard:
+    """Read who may do what. Raises AccessError where a server must not start like this."""
+    # What the settings alone tell comes first, so that a refusal makes no files.
+    if settings.auth.mode == "open" and (words := refusal(settings, knows_anybody=False)):
+        raise AccessError("; ".join(words))
+    guard = Guard(settings.auth, settings.storage.path)
+    if words := refusal(settings, knows_anybody=guard.access.knows_anybody()):
+        guard.stop()
+        raise AccessError("; ".join(words))
+    return guard
 
 
 async def listen(settings: Settings, door: Door) -> tuple[int, Callable[[], Awaitable[None]]]:
@@ -181,11 +204,13 @@ def _claim_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _announce(settings: Settings, port: int, live_port: int, seconds: float) -> None:
+def _announce(settings: Settings, guard: Guard, ports: tuple[int, int], seconds: float) -> None:
     """Say where everything is, once everything is there."""
+    port, live_port = ports
     http = f"http://{settings.http.host}:{port}"
     live = f"ws://{settings.live.host}:{live_port}/connection/websocket"
     print(f"rankwire {_core.__version__} is ready after {seconds:.1f} s", flush=True)  # noqa: T201
     print(f"  HTTP     {http}    (try {http}/openapi.json)", flush=True)  # noqa: T201
     print(f"  live     {live}", flush=True)  # noqa: T201
+    print(f"  access   {guard.describe()}", flush=True)  # noqa: T201
     print(f"  storage  {settings.storage.path.resolve()}", flush=True)  # noqa: T201

@@ -67,10 +67,61 @@ class Live(msgspec.Struct, frozen=True):
             description="Milliseconds between two updates of a view; changes within merge.",
         ),
     ] = 100
+    personal_tick_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=60_000,
+            description="The same for views of one watcher: member, around and friends.",
+        ),
+    ] = 1000
+    deliveries_per_second: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=10_000_000,
+            description="Most updates that one thread sends; with more to send, views tick slower.",
+        ),
+    ] = 100_000
     max_connections: Annotated[
         int,
-        Meta(ge=1, le=1_000_000, description="Most watchers at once; more are turned away."),
-    ] = 10_000
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Most watchers at once, also bounded by the limit of open files less 1000; "
+            "more are turned away.",
+        ),
+    ] = 19_000
+    threads: Annotated[
+        int, Meta(ge=1, le=64, description="Threads that serve watchers, in each process.")
+    ] = 1
+    processes: Annotated[
+        int,
+        Meta(ge=0, le=64, description="Processes beside the server that serve watchers as well."),
+    ] = 0
+    origins: Annotated[
+        str,
+        Meta(
+            description="Pages that may watch from a browser: origins with spaces between them, "
+            "`*` for any; empty for pages of the same host.",
+        ),
+    ] = ""
+    drain_seconds: Annotated[
+        float,
+        Meta(ge=0, le=300, description="Time over which watchers are sent away at a stop."),
+    ] = 10.0
+    accepts_per_second: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Most new connections; more wait to be accepted."),
+    ] = 4000
+    commands_per_second: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Most commands of a watcher, at once three times that; not for API keys.",
+        ),
+    ] = 20
 
 
 class Storage(msgspec.Struct, frozen=True):
@@ -95,6 +146,47 @@ class Storage(msgspec.Struct, frozen=True):
         float,
         Meta(ge=0.1, le=3600, description="Longest time between a change and its checkpoint."),
     ] = 30.0
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """Who may do what; docs/access.md tells the rules."""
+
+    mode: Annotated[
+        Literal["open", "keys"],
+        Meta(
+            description="`open` lets everybody do everything and is refused at addresses that "
+            "other machines reach; `keys` asks for API keys and players' tokens.",
+        ),
+    ] = "open"
+    anonymous: Annotated[
+        Literal["none", "read"],
+        Meta(description="What callers without a credential may do in mode `keys`."),
+    ] = "none"
+    tokens: Annotated[
+        str,
+        Meta(
+            description="JWKS file with the keys that players' tokens are signed with, read again "
+            "when it changes; empty for no tokens.",
+        ),
+    ] = ""
+    audience: Annotated[
+        str, Meta(description="`aud` that a token must have; empty for tokens without a check.")
+    ] = ""
+    issuer: Annotated[
+        str, Meta(description="`iss` that a token must have; empty for tokens without a check.")
+    ] = ""
+    key_submits_per_second: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000, description="Most scores of an API key; 0 for no limit."),
+    ] = 0
+    member_submits_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most scores of a player, three times that at once; 0 for no limit.",
+        ),
+    ] = 10
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -129,6 +221,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     http: Http = Http()
     live: Live = Live()
+    auth: Auth = Auth()
     storage: Storage = Storage()
     limits: Limits = Limits()
     log: Log = Log()
@@ -201,7 +294,14 @@ class Field(msgspec.Struct, frozen=True):
             return f"an integer from {self.meta.ge} to {self.meta.le}"
         if self.kind is float:
             return f"a number from {self.meta.ge} to {self.meta.le}"
-        return "a path" if self.kind is Path else "a text that is not empty"
+        if self.kind is Path:
+            return "a path"
+        return "a text that is not empty" if self.meta.min_length else "a text"
+
+    @property
+    def shown_default(self) -> str:
+        """The default in words; an empty text shows as quotes."""
+        return str(self.default) or '""'
 
     def convert(self, value: object, *, strict: bool) -> object:
         """Check a value; text from outside TOML (``strict=False``) may spell a number."""
@@ -277,6 +377,16 @@ def load(
     return _build(values)
 
 
+def to_json(settings: Settings) -> bytes:
+    """Write settings for another process of this program; see :func:`from_json`."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def from_json(text: bytes) -> Settings:
+    """Read what :func:`to_json` has written."""
+    return msgspec.json.decode(text, type=Settings, dec_hook=_path)
+
+
 def locate_file(config_file: Path | None) -> Path | None:
     """Return the file that :func:`load` reads, or None when there is none."""
     if config_file is not None:
@@ -288,7 +398,7 @@ def reference_table() -> str:
     """Render the table of settings as Markdown, for ``docs/settings.md``."""
     lines = ["| Setting | Default | Allowed | What it does |", "|---|---|---|---|"]
     lines += [
-        f"| `{field.name}` | `{field.default}` | {field.allowed} | {field.description} |"
+        f"| `{field.name}` | `{field.shown_default}` | {field.allowed} | {field.description} |"
         for field in FIELDS
     ]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,13 @@ from fix_api import Client
 from rankwire import model
 
 BOARD = "/v1/boards/season-1"
-CONFIG = {"score": "int64", "order": "desc", "policy": "best", "ties": "first"}
+CONFIG = {
+    "score": "int64",
+    "order": "desc",
+    "policy": "best",
+    "ties": "first",
+    "player_submits": False,
+}
 
 
 async def _board(api: Client, config: dict[str, str] | None = None) -> None:
@@ -51,7 +57,13 @@ async def test_boards_are_created_described_listed_and_deleted(api: Client) -> N
 
 
 async def test_every_configuration_is_kept(api: Client) -> None:
-    config = {"score": "float64", "order": "asc", "policy": "sum", "ties": "member"}
+    config = {
+        "score": "float64",
+        "order": "asc",
+        "policy": "sum",
+        "ties": "member",
+        "player_submits": True,
+    }
     body = msgspec.msgpack.encode(config)
     created = (await api.call("PUT", BOARD, body, "application/msgpack")).json
     assert created == {"board": "season-1", **config, "version": 0, "total": 0}

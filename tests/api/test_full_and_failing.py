@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from fix_access import open_access
 from fix_api import MAX_BODY_BYTES, Answer, Client, running_api
 from rankwire.api.app import build
 from rankwire.storage.sqlite import JOURNAL_FILE, SqliteStorage
@@ -24,7 +25,7 @@ def _check(answer: Answer, status: int, kind: str) -> None:
 async def test_a_full_queue_is_busy(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path / "data", 2.0)
     writer = Writer(storage.recover(2, 10), storage, checkpoint_members=1, checkpoint_seconds=60)
-    api = Client(build(writer, None, MAX_BODY_BYTES), writer)
+    api = Client(build(writer, None, open_access(), MAX_BODY_BYTES), writer)
     # Nobody commits yet, so two writes fill the queue.
     created = asyncio.create_task(api.call("PUT", "/v1/boards/b"))
     submitted = asyncio.create_task(api.post(SCORES, SUBMIT))

@@ -75,14 +75,36 @@ def test_every_row_is_described_and_nothing_else(document: Document) -> None:
 
 
 def test_every_problem_that_an_operation_can_meet_is_declared(document: Document) -> None:
-    declared = {kind.slug for operation in OPERATIONS for kind in operation.problems}
+    declared = {kind.slug for operation in OPERATIONS for kind in operation.refusals}
     # These two are for requests that are no operation.
     assert {kind.slug for kind in KINDS} - declared == {"unknown-path", "method-not-allowed"}
     for _, _, operation in _operations(document):
         for status, response in operation["responses"].items():
             if status >= "400":
                 assert list(response["content"]) == ["application/problem+json"]
-            assert ("Retry-After" in response.get("headers", {})) == (status == "503")
+            assert ("Retry-After" in response.get("headers", {})) == (status in {"429", "503"})
+            assert ("WWW-Authenticate" in response.get("headers", {})) == (status == "401")
+
+
+def test_everything_but_the_public_names_a_way_to_show_a_credential(document: Document) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"] | {"description": ""} == {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "",
+    }
+    assert schemes["apiKey"] == {"type": "apiKey", "in": "header", "name": "X-Api-Key"}
+    public = set()
+    for path, _, operation in _operations(document):
+        refusals = {"401", "403", "429"} & operation["responses"].keys()
+        if operation["security"] == []:
+            public.add(path)
+            assert refusals == set()
+        else:
+            assert operation["security"] == [{"bearer": []}, {"apiKey": []}]
+            assert refusals >= {"401", "403"}
+            assert ("429" in refusals) == (operation["operationId"] in {"submit", "submit_batch"})
+    assert public == {"/healthz", "/readyz", "/openapi.json"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

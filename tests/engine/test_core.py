@@ -90,6 +90,16 @@ def test_every_write_is_answered_by_its_ticket() -> None:
     assert removed == dropped == b""
 
 
+def test_a_board_knows_whether_players_may_submit(engine: _core.Engine) -> None:
+    engine.create_board("b", "int64", "desc", "best", "first", player_submits=True)
+    _commit(engine)
+    assert [engine.player_submits(board) for board in "ab"] == [False, True]
+    assert [board["player_submits"] for board in json.loads(engine.boards("", 2))["boards"]] == [
+        False,
+        True,
+    ]
+
+
 def test_nothing_is_seen_before_the_commit(engine: _core.Engine) -> None:
     engine.submit("a", "cem", 9)
     assert rows(engine, "a")[0] == (1, "ann", 5)
@@ -187,6 +197,7 @@ def _queued(write: Callable[[_core.Engine], int]) -> Callable[[_core.Engine], An
 
 _Refusal = tuple[Callable[[_core.Engine], Any], type, str, str | None, int | None]
 
+_WORDS: Final = ("int64", "desc", "best", "first")
 _REFUSALS: Final[dict[str, _Refusal]] = {
     "no board to read": (lambda e: e.page("b", 0, 1), _core.NotFoundError, "board", "board", None),
     "no member to read": (
@@ -201,6 +212,13 @@ _REFUSALS: Final[dict[str, _Refusal]] = {
     "another configuration": (
         _queued(lambda e: e.create_board("a", "int64", "asc", "best", "first")),
         _core.ConflictError, "another configuration", "board", None,
+    ),
+    "other submitters": (
+        _queued(lambda e: e.create_board("a", *_WORDS, player_submits=True)),
+        _core.ConflictError, "another configuration", "board", None,
+    ),
+    "no board to ask about": (
+        lambda e: e.player_submits("b"), _core.NotFoundError, "board", "board", None
     ),
     "unknown word": (
         lambda e: e.create_board("b", "int64", "up", "best", "first"),
@@ -367,7 +385,7 @@ def test_a_recovery_finishes_once(engine: _core.Engine) -> None:
         lambda: recovery.finish(1, LIMIT, LIMIT),
         lambda: recovery.members([]),
         lambda: recovery.replay(1, 1, b""),
-        lambda: recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 0),
+        lambda: recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 0, 0),
     ):
         with pytest.raises(RuntimeError, match="already finished"):
             again()
@@ -379,8 +397,9 @@ def test_a_checkpoint_is_given_back_once(engine: _core.Engine) -> None:
     assert engine.checkpoint() is None
     assert checkpoint.vector == [(7, 1)]
     assert checkpoint.dropped == []
-    ((_, name, score, order, policy, ties, seed, version, members),) = checkpoint.boards
+    ((_, name, score, order, policy, ties, seed, version, players, members),) = checkpoint.boards
     assert (name, score, order, policy, ties) == ("a", "int64", "desc", "best", "first")
+    assert players is False
     assert (len(seed), version, members) == (16, 2, 2)
     assert {member for member, *_ in json.loads(checkpoint.rows(0, 0, 10))} == {"ann", "bob"}
     assert json.loads(checkpoint.rows(0, 2, 10)) == []
@@ -407,7 +426,7 @@ def test_a_recovery_refuses_what_contradicts_itself() -> None:
         recovery.replay(1, 7, b"")
     with pytest.raises(_core.CorruptError, match="too short"):
         recovery.replay(1, 6, b"")
-    recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 1)
+    recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 1, 0)
     recovery.members([("ann", 1, 1, 0), ("ann", 2, 2, 0)])
     with pytest.raises(_core.CorruptError, match='checkpoint of board "a": a member has two rows'):
         recovery.finish(2, LIMIT, LIMIT)

@@ -152,6 +152,6 @@ def test_a_damaged_checkpoint(new_server: NewServer) -> None:
 def test_data_of_a_newer_version(new_server: NewServer) -> None:
     server = new_server()
     Kept(server.directory).close()
-    newer = "INSERT INTO schema_migrations (number, name, sha256) VALUES (2, '0002_new.sql', '')"
+    newer = "INSERT INTO schema_migrations (number, name, sha256) VALUES (99, '0099_new.sql', '')"
     boards_sql(server.directory, newer)
     assert "it was written by a newer one" in _refused(server)

@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ from fix_engine import Kept, boards_sql, journal_sql, journal_tail, rows
 from rankwire import _core
 from rankwire.storage import StorageError
 
-_CONFIGS = {
+_CONFIGS: dict[str, dict[str, Any]] = {
     "best-int": {"policy": "best"},
     "last-float-asc": {"policy": "last", "score": "float64", "order": "asc", "ties": "last"},
     "sum-int": {"policy": "sum", "ties": "member"},
     "sum-float": {"policy": "sum", "score": "float64"},
-    "best-asc": {"policy": "best", "order": "asc", "ties": "last"},
+    "best-asc": {"policy": "best", "order": "asc", "ties": "last", "player_submits": True},
 }
 
 
@@ -279,9 +280,10 @@ def test_a_journal_that_is_older_than_the_checkpoint_is_refused(directory: Path)
     [
         "UPDATE boards SET ties = 'sometimes'",
         "UPDATE boards SET seed = x'00'",
+        "UPDATE boards SET player_submits = 2",
         "UPDATE vector SET number = -1",
         "UPDATE members SET generation = -1",
-        "INSERT INTO boards SELECT id + 1, 'b', score, 'up', policy, ties, seed, 1 FROM boards",
+        "INSERT INTO boards SELECT id + 1, 'b', score, 'up', policy, ties, seed, 1, 0 FROM boards",
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_is_refused(directory: Path, damage: str) -> None:

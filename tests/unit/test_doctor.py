@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from rankwire.cli import _checks, main
-from rankwire.settings import Http, Live, Settings
+from rankwire.settings import Auth, Http, Live, Settings, Storage
+from rankwire.storage.keys import KEYS_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,30 @@ def test_a_filling_disk_warns_and_a_full_one_fails() -> None:
     assert _checks.judge_space(2 * _checks.LEAST_FREE_BYTES).status == "ok"
     assert _checks.judge_space(_checks.LEAST_FREE_BYTES - 1).status == "warn"
     assert _checks.judge_space(_checks.FULL_BYTES - 1).status == "fail"
+
+
+def test_who_may_do_what(tmp_path: Path) -> None:
+    (found,) = _checks.check_access(Settings())
+    assert (found.status, found.found) == ("ok", "open: everybody may do everything")
+    (found,) = _checks.check_access(Settings(http=Http(host="0.0.0.0")))
+    assert found.status == "fail"
+    assert "rankwire keys create" in found.advice
+
+    path = tmp_path / "data"
+    asking = Settings(auth=Auth(mode="keys"), storage=Storage(path=path))
+    exposed = msgspec.structs.replace(asking, http=Http(host="0.0.0.0"))
+    (found,) = _checks.check_access(asking)
+    assert found.found == "keys: 0 API keys; others may do nothing"
+    (found,) = _checks.check_access(exposed)
+    assert found.status == "fail"
+    assert not path.exists()
+    create = ["keys", "create", "--name", "x", "--scope", "read", "--storage-path", str(path)]
+    assert CliRunner().invoke(main, create).exit_code == 0
+    (found,) = _checks.check_access(exposed)
+    assert (found.status, found.found) == ("ok", "keys: 1 API keys; others may do nothing")
+    (path / KEYS_FILE).write_bytes(b"no database" * 100)
+    (found,) = _checks.check_access(asking)
+    assert (found.status, found.advice != "") == ("fail", True)
 
 
 def test_ports_are_free_or_taken() -> None:

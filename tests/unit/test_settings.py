@@ -69,6 +69,13 @@ def test_text_from_environment_and_flags_becomes_typed() -> None:
     assert settings.live.port == 0
 
 
+def test_a_text_may_be_empty_unless_it_is_an_address() -> None:
+    settings = load(None, {"RANKWIRE_AUTH_TOKENS": ""}, {"live_origins": ""})
+    assert settings == Settings()
+    assert '| `auth.tokens` | `""` | a text |' in reference_table()
+    assert "| `live.processes` | `0` |" in reference_table()
+
+
 def test_integers_are_numbers_for_a_float_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "server.toml"
     file.write_text("[storage]\nbusy_seconds = 3\n", encoding="utf-8")
@@ -103,10 +110,14 @@ def test_integers_are_numbers_for_a_float_in_the_file(tmp_path: Path) -> None:
             "[log]\nlevel = 'INFO'",
             "wrong.toml: log.level: found 'INFO', allowed is one of debug, info, warning, error",
         ),
+        ("[live]\norigins = 3", "wrong.toml: live.origins: found 3, allowed is a text"),
         ("[htp]\nport = 1", "wrong.toml: unknown section [htp]; did you mean http?"),
         (
             "[cluster]\n",
-            "wrong.toml: unknown section [cluster]; known are: http, live, storage, limits, log",
+            (
+                "wrong.toml: unknown section [cluster]; "
+                "known are: http, live, auth, storage, limits, log"
+            ),
         ),
         (
             "[live]\nticks_ms = 1",

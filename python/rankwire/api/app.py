@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rankwire.api.gate import open_gate
 from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
 from rankwire.api.operations import Endpoint, Operation
@@ -34,24 +35,27 @@ UNMATCHED: Final = "unmatched"
 _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 
-def build(writer: Writer, hub: _core.Hub | None, max_body_bytes: int) -> ASGIApp:
-    """Make the API over a running writer. Has no lifespan of its own."""
+def build(
+    writer: Writer, hub: _core.Hub | None, access: _core.Access, max_body_bytes: int
+) -> ASGIApp:
+    """Make the API over a running writer, for whom `access` knows. Has no lifespan of its own."""
     requests = {operation.name: Requests() for operation in OPERATIONS}
     requests[UNMATCHED] = Requests()
     service = Service(writer, document(OPERATIONS), scraper(writer, hub, requests))
+    gate = open_gate(access, writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [
         Route(
             path,
-            Endpoint(operations, service, requests, max_body_bytes),
+            Endpoint(operations, service, requests, gate, max_body_bytes),
             methods=list(operations),
             name=path,
         )
         for path, operations in by_path.items()
     ]
-    return Hot(service, requests, _framework(routes, requests[UNMATCHED]))
+    return Hot(service, requests, gate, _framework(routes, requests[UNMATCHED]))
 
 
 def _framework(routes: list[Route], unmatched: Requests) -> ASGIApp:

@@ -6,7 +6,13 @@ from typing import Any, Final
 
 _Example = dict[str, Any]
 
-CONFIG: Final[_Example] = {"score": "int64", "order": "desc", "policy": "best", "ties": "first"}
+CONFIG: Final[_Example] = {
+    "score": "int64",
+    "order": "desc",
+    "policy": "best",
+    "ties": "first",
+    "player_submits": False,
+}
 BOARD: Final[_Example] = {"board": "season-1", **CONFIG, "version": 3, "total": 2}
 BOARDS: Final[_Example] = {"boards": [BOARD], "next": None}
 

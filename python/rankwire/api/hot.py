@@ -23,6 +23,7 @@ from rankwire.model import Submit, TopQuery
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from rankwire.api.gate import Gate
     from rankwire.api.service import Service
     from rankwire.ops.metrics import Requests
 
@@ -42,10 +43,17 @@ _decode: Final = msgspec.json.Decoder(Submit).decode
 class Hot:
     """An ASGI app in front of another, which gets everything that is not handled here."""
 
-    def __init__(self, service: Service, requests: Mapping[str, Requests], rest: ASGIApp) -> None:
-        """Share the service and the counters with the routes in `rest`."""
+    def __init__(
+        self,
+        service: Service,
+        requests: Mapping[str, Requests],
+        gate: Gate | None,
+        rest: ASGIApp,
+    ) -> None:
+        """Share the service, the counters and the gate with the routes in `rest`."""
         self._service = service
         self._receipt = service.receipt
+        self._gate = gate
         self._rest = rest
         self._count_submit = requests["submit"].count
         self._count_top = requests["top"].count
@@ -74,8 +82,13 @@ class Hot:
         started = perf_counter()
         answer: Answer
         try:
-            body = await read(receive, SMALL_BODY_BYTES, length)
-            receipt = await self._receipt(decode_text(board), _decode(body))
+            gate = self._gate
+            caller = gate and gate.admit(scope["headers"], "submit", board)
+            name = decode_text(board)
+            submit = _decode(await read(receive, SMALL_BODY_BYTES, length))
+            if gate and caller:
+                gate.charge(caller, name, submit.member)
+            receipt = await self._receipt(name, submit)
         except DisconnectedError:
             return
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets a problem
@@ -88,6 +101,8 @@ class Hot:
     async def _top(self, board: bytes, scope: Scope, send: Send) -> None:
         started = perf_counter()
         try:
+            if self._gate:
+                self._gate.admit(scope["headers"], "read", board)
             query = read_query(TopQuery, scope["query_string"])
             known = dict(scope["headers"]).get(b"if-none-match")
             answer = self._service.top(decode_text(board), query, known)
@@ -99,6 +114,8 @@ class Hot:
     async def _standing(self, board: bytes, member: bytes, scope: Scope, send: Send) -> None:
         started = perf_counter()
         try:
+            if self._gate:
+                self._gate.admit(scope["headers"], "read", board)
             answer = self._service.standing(decode_text(board), decode_text(member))
         except Exception as error:  # noqa: BLE001  # as above
             answer = refuse(error, scope["raw_path"])

@@ -10,7 +10,14 @@ import msgspec
 
 from rankwire import _core
 from rankwire.api.operations import Operation, Reply
-from rankwire.api.problems import PROBLEM_JSON, TYPE_PREFIX, Kind
+from rankwire.api.problems import (
+    BUSY,
+    PROBLEM_JSON,
+    TOO_MANY,
+    TYPE_PREFIX,
+    UNAUTHORIZED,
+    Kind,
+)
 from rankwire.model import BoardName, Member, Problem
 
 _Schema = dict[str, Any]
@@ -23,12 +30,29 @@ _TAGS: Final = {
     "ranks": "What a board says. Every answer is exact and belongs to one version.",
     "server": "The server itself.",
 }
+_SCHEMES: Final = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or the token of a player.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+_LATER: Final = {"Retry-After": "Seconds to wait before trying again."}
+_PROBLEM_HEADERS: Final = {
+    UNAUTHORIZED.status: {"WWW-Authenticate": "`Bearer`."},
+    TOO_MANY.status: _LATER,
+    BUSY.status: _LATER,
+}
 _DESCRIPTION: Final = """\
 Leaderboards with exact ranks and durable submits. Ranks count from 1.
 
 Every refusal is a problem (RFC 9457) and has changed nothing. Segments of a path are
 percent-encoded UTF-8, so a member id may hold any character, "/" included. HEAD is served where GET
-is. Parameters and fields that are not listed here are refused."""
+is. Parameters and fields that are not listed here are refused.
+
+A server in mode `open` asks nobody for a credential, and one with `auth.anonymous` = `read` does
+not where a board is read."""
 
 
 def document(operations: Iterable[Operation]) -> bytes:
@@ -52,7 +76,7 @@ def document(operations: Iterable[Operation]) -> bytes:
             "servers": [{"url": "/"}],
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": components, "securitySchemes": _SCHEMES},
         }
     )
 
@@ -74,10 +98,11 @@ def _operation(operation: Operation) -> _Schema:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
+        "security": [] if operation.action == "public" else [{name: []} for name in _SCHEMES],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
         "responses": {
             **{str(status): _reply(reply) for status, reply in operation.replies.items()},
-            **_problems(operation.problems),
+            **_problems(operation.refusals),
         },
     }
     if (body := operation.body) is not None:
@@ -143,8 +168,8 @@ def _problem(kinds: list[Kind]) -> _Schema:
         "description": " ".join(f"`{kind.slug}`: {kind.meaning}" for kind in kinds),
         "content": {PROBLEM_JSON.decode(): {"schema": _schema(Problem), "example": example}},
     }
-    if kind.headers:
-        described["headers"] = _headers({"Retry-After": "Seconds to wait before trying again."})
+    if (headers := _PROBLEM_HEADERS.get(kind.status)) is not None:
+        described["headers"] = _headers(headers)
     return described
 
 

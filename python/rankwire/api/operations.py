@@ -1,7 +1,7 @@
 """What one row of the route table holds, and the endpoint that serves rows.
 
-The endpoint checks a request from the outside in: path, query, body, then the core. The first
-thing that is wrong is the answer.
+The endpoint checks a request from the outside in: credential, rights, path, query, body, then the
+core. The first thing that is wrong is the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import msgspec
 from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import Answer, send_answer
 from rankwire.api.bodies import Body, read_body
-from rankwire.api.problems import DisconnectedError, Kind, refuse
+from rankwire.api.gate import Action, Gate
+from rankwire.api.problems import (
+    FORBIDDEN,
+    TOO_MANY,
+    UNAUTHORIZED,
+    DisconnectedError,
+    Kind,
+    refuse,
+)
 from rankwire.model import NoQuery
 
 if TYPE_CHECKING:
@@ -54,12 +62,32 @@ class Operation(msgspec.Struct, frozen=True):
     method: str
     path: str
     tag: str
+    action: Action
     summary: str
     run: Callable[[Service, Call], Answer | Awaitable[Answer]]
     replies: Mapping[int, Reply]
     problems: tuple[Kind, ...]
+    """Beside those of who may do it."""
     query: type[msgspec.Struct] = NoQuery
     body: Body | None = None
+
+    @property
+    def refusals(self) -> tuple[Kind, ...]:
+        """Every problem that the operation can meet."""
+        return (*REFUSALS[self.action], *self.problems)
+
+
+_RIGHTS: Final = (UNAUTHORIZED, FORBIDDEN)
+REFUSALS: Final[Mapping[Action, tuple[Kind, ...]]] = {
+    "public": (),
+    "read": _RIGHTS,
+    "list_boards": _RIGHTS,
+    "submit": (*_RIGHTS, TOO_MANY),
+    "submit_batch": (*_RIGHTS, TOO_MANY),
+    "manage": _RIGHTS,
+    "operate": _RIGHTS,
+}
+"""How the gate refuses each kind of action."""
 
 
 class Endpoint:
@@ -70,14 +98,16 @@ class Endpoint:
         operations: Mapping[str, Operation],
         service: Service,
         requests: Mapping[str, Requests],
+        gate: Gate | None,
         max_body_bytes: int,
     ) -> None:
-        """Serve `operations` by method; HEAD is served by GET."""
+        """Serve `operations` by method, HEAD by GET; without a gate everybody may."""
         self._operations = dict(operations)
         if "GET" in operations:
             self._operations["HEAD"] = operations["GET"]
         self._service = service
         self._requests = requests
+        self._gate = gate
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,13 +127,22 @@ class Endpoint:
         self._requests[operation.name].count(answer[0]["status"], perf_counter() - started)
 
     async def _read(self, operation: Operation, scope: Scope, receive: Receive) -> Call:
-        names = {
-            name: decode_text(segment.encode("latin-1"))
-            for name, segment in scope["path_params"].items()
+        segments = {
+            name: segment.encode("latin-1") for name, segment in scope["path_params"].items()
         }
+        board = segments.get("board", b"")
+        gate = self._gate
+        caller = gate and gate.admit(scope["headers"], operation.action, board)
+        name = decode_text(board)
+        member = decode_text(segments.get("member", b""))
         query = read_query(operation.query, scope["query_string"])
         headers = dict(scope["headers"])
-        body = None
+        body: Any = None
         if operation.body is not None:
             body = await read_body(operation.body, headers, receive, self._max_body_bytes)
-        return Call(names.get("board", ""), names.get("member", ""), query, body, headers)
+        if gate and caller:
+            if operation.action == "submit":
+                gate.charge(caller, name, body.member)
+            elif operation.action == "submit_batch":
+                gate.charge_batch(caller, len(body.submits))
+        return Call(name, member, query, body, headers)

@@ -8,6 +8,7 @@ a few words of what the client sent.
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -47,6 +48,16 @@ MALFORMED = Kind(
     "Malformed request",
     "The body is not JSON, NDJSON or MessagePack, or an escape in the address is broken.",
 )
+UNAUTHORIZED = Kind(
+    "unauthorized",
+    401,
+    "Unauthorized",
+    "The request comes without a credential or with one that is not good.",
+    ((b"www-authenticate", b"Bearer"),),
+)
+FORBIDDEN = Kind(
+    "forbidden", 403, "Forbidden", "The credential is good, but not for this operation or board."
+)
 UNKNOWN_PATH = Kind("unknown-path", 404, "Unknown path", "Nothing is served at this path.")
 UNKNOWN_BOARD = Kind("unknown-board", 404, "Unknown board", "There is no board of this name.")
 UNKNOWN_MEMBER = Kind("unknown-member", 404, "Unknown member", "The board has no such member.")
@@ -78,6 +89,12 @@ INVALID = Kind(
     "Invalid request",
     "The request can be read, but a value is wrong; `field` names it.",
 )
+TOO_MANY = Kind(
+    "too-many-requests",
+    429,
+    "Too many requests",
+    "The credential has submitted more than its rate allows; see `Retry-After`.",
+)
 INTERNAL = Kind("internal", 500, "Internal error", "A fault of the server; its log tells more.")
 BUSY = Kind(
     "busy", 503, "Busy", "Too many writes wait already; send it again, see `Retry-After`.", _LATER
@@ -92,6 +109,8 @@ UNAVAILABLE = Kind(
 
 KINDS: Final = (
     MALFORMED,
+    UNAUTHORIZED,
+    FORBIDDEN,
     UNKNOWN_PATH,
     UNKNOWN_BOARD,
     UNKNOWN_MEMBER,
@@ -101,12 +120,15 @@ KINDS: Final = (
     TOO_LARGE,
     UNSUPPORTED,
     INVALID,
+    TOO_MANY,
     INTERNAL,
     BUSY,
     UNAVAILABLE,
 )
 
 _OF_CORE: Final[dict[type[_core.RankwireError], Kind]] = {
+    _core.UnauthorizedError: UNAUTHORIZED,
+    _core.ForbiddenError: FORBIDDEN,
     _core.ConflictError: CONFLICT,
     _core.InvalidError: INVALID,
     _core.LimitError: LIMIT,
@@ -176,6 +198,9 @@ def refuse(error: Exception, raw_path: bytes) -> Answer:
 
 def _from_core(error: _core.RankwireError) -> ProblemError:
     message, field, index = error.args
+    if isinstance(error, _core.TooManyRequestsError):
+        later = (b"retry-after", str(ceil(error.retry_after)).encode())
+        return ProblemError(TOO_MANY, message, headers=(later,))
     if isinstance(error, _core.NotFoundError):
         return ProblemError(_NOT_FOUND[field or "board"], message, field)
     kind = _OF_CORE.get(type(error), INTERNAL)

@@ -53,7 +53,7 @@ class Service:
     async def create_board(self, board: str, config: BoardConfig) -> Answer:
         """Create a board, or confirm that it exists just so."""
         ticket = self._engine.create_board(
-            board, config.score, config.order, config.policy, config.ties
+            board, config.score, config.order, config.policy, config.ties, config.player_submits
         )
         created, description = cast("tuple[bool, bytes]", await self._writer.reply(ticket))
         return JSON_CREATED if created else JSON_OK, description

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "demo": "Watch a real server rank a history of goals.",
     "replay": "Stream a CSV or NDJSON file of scores into a server.",
     "top": "Print the top of a board, or watch it move.",
+    "keys": "Create, list and revoke API keys.",
+    "tokens": "Make keys for players' tokens, and tokens to try them.",
     "doctor": "Check settings, storage, ports and limits before a start.",
 }
 """Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""

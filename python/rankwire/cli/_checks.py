@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from rankwire import _core, settings
+from rankwire.access import AccessError, Guard, refusal
+from rankwire.storage import StorageError
+from rankwire.storage.keys import KEYS_FILE
 from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE
 
 if TYPE_CHECKING:
@@ -188,6 +191,24 @@ def _check_database(file: Path) -> Check:
         advice = "stop the server and restore the file from a backup"
         return Check(file.name, "fail", f"damaged: {answer}", advice)
     return Check(file.name, "ok", f"{file.stat().st_size / 1024**2:.1f} MiB, passes quick_check")
+
+
+def check_access(settings: Settings) -> Iterator[Check]:
+    """Look for a server that everybody could change, or that nobody could."""
+    path = settings.storage.path
+    try:
+        # Looking makes no database that is not there.
+        with tempfile.TemporaryDirectory() as empty:
+            guard = Guard(settings.auth, path if _exists(path / KEYS_FILE) else Path(empty))
+            guard.stop()
+    except (AccessError, StorageError) as error:
+        yield Check("access", "fail", str(error), "let this user read it, or put it right")
+        return
+    if words := refusal(settings, knows_anybody=guard.access.knows_anybody()):
+        why, way_out = words
+        yield Check("access", "fail", why, way_out)
+    else:
+        yield Check("access", "ok", guard.describe())
 
 
 def check_ports(settings: Settings) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from rankwire import settings
 from rankwire.cli._output import WrongSettings
+from rankwire.model import BOARD_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,25 +23,35 @@ def examples(*commands: str) -> str:
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--config`` and one flag for each setting; the values arrive as text, or None.
+    """Add ``--config`` and one flag for each setting; see :func:`some_settings`."""
+    return some_settings(*(field.name for field in settings.FIELDS))(command)
+
+
+def some_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add ``--config`` and the flags of these settings; the values arrive as text, or None.
 
     Checking them is left to :func:`rankwire.settings.load`, so that a wrong flag reads like any
     other wrong setting and all of them are reported at once.
     """
-    for field in reversed(settings.FIELDS):
-        kind = "|".join(field.choices) or getattr(field.kind, "__name__", "text").upper()
-        command = click.option(
-            field.flag,
-            field.parameter,
-            metavar={"STR": "TEXT"}.get(kind, kind),
-            help=f"{field.description} [{field.allowed}; default: {field.default}]",
+    fields = [field for field in settings.FIELDS if field.name in names]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for field in reversed(fields):
+            kind = "|".join(field.choices) or getattr(field.kind, "__name__", "text").upper()
+            command = click.option(
+                field.flag,
+                field.parameter,
+                metavar={"STR": "TEXT"}.get(kind, kind),
+                help=f"{field.description} [{field.allowed}; default: {field.shown_default}]",
+            )(command)
+        return click.option(
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            help="TOML file of settings. [default: rankwire.toml, if it is there]",
         )(command)
-    return click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        help="TOML file of settings. [default: rankwire.toml, if it is there]",
-    )(command)
+
+    return add
 
 
 def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> settings.Settings:
@@ -76,4 +88,25 @@ live_url = click.option(
     show_default=True,
     callback=_checked("ws", "wss"),
     help="Address of the server's live listener.",
+)
+
+
+def _patterns(
+    _ctx: click.Context, _option: click.Parameter, patterns: tuple[str, ...]
+) -> tuple[str, ...]:
+    for pattern in patterns:
+        if pattern != "*" and not re.fullmatch(BOARD_PATTERN, pattern.removesuffix("*")):
+            raise click.BadParameter(
+                f"{pattern!r} is neither the name of a board nor the beginning of one and '*'"
+            )
+    return patterns
+
+
+board_patterns = click.option(
+    "--board",
+    "boards",
+    multiple=True,
+    metavar="NAME|PREFIX*",
+    callback=_patterns,
+    help="Only for this board, or for those that begin so. Repeatable. [default: all boards]",
 )

@@ -61,6 +61,7 @@ def examine(config_file: Path | None, flags: Mapping[str, object]) -> Iterator[C
     yield from _checks.check_settings(file, [])
     yield from _checks.check_storage(loaded.storage.path)
     yield from _checks.check_databases(loaded.storage.path)
+    yield from _checks.check_access(loaded)
     yield from _checks.check_ports(loaded)
     yield from _checks.check_files(loaded.live.max_connections)
     yield from _checks.check_clock(loaded.storage.path)

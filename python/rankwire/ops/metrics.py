@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -56,19 +56,30 @@ CORE_METRICS: Final = (
 LIVE_METRICS: Final = (
     ("connections", "rankwire_live_connections", "Watchers connected."),
     ("connections_total", "rankwire_live_accepted_total", "Connections accepted."),
-    ("refused_total", "rankwire_live_refused_total", "Connections turned away."),
+    ("refused_total", "rankwire_live_refused_total", "Connections turned away for want of room."),
+    (
+        "handshakes_failed_total",
+        "rankwire_live_handshakes_failed_total",
+        "Handshakes that were no good, or not done in time.",
+    ),
     ("subscriptions", "rankwire_live_subscriptions", "Subscriptions."),
     ("views", "rankwire_live_views", "Different views watched."),
     ("publications_total", "rankwire_live_publications_total", "New states of views."),
     ("deliveries_total", "rankwire_live_deliveries_total", "States sent to watchers."),
+    (
+        "conflated_total",
+        "rankwire_live_conflated_total",
+        "States that a blocked watcher missed; it got a newer one later.",
+    ),
+    ("blocked", "rankwire_live_blocked", "Watchers whose sockets take no more bytes now."),
     ("bytes_sent_total", "rankwire_live_sent_bytes_total", "Bytes sent to watchers."),
     ("commands_total", "rankwire_live_commands_total", "Commands received from watchers."),
-    ("errors_total", "rankwire_live_errors_total", "Commands answered with an error."),
-    (
-        "closed_slow_total",
-        "rankwire_live_closed_slow_total",
-        "Connections closed because the watcher did not read.",
-    ),
+    ("submits_total", "rankwire_live_submits_total", "Submits received over WebSocket."),
+)
+# The same with a label for the code.
+LIVE_CODES: Final = (
+    ("closed_total", "rankwire_live_closed_total", "Connections closed, by close code."),
+    ("errors_total", "rankwire_live_errors_total", "Commands answered with an error, by code."),
 )
 STORAGE_READY: Final = ("rankwire_storage_ready", "1 while the storage can commit, otherwise 0.")
 REQUESTS: Final = (
@@ -128,7 +139,9 @@ class _Rankwire(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _figures(CORE_METRICS, self._writer.engine.stats())
         if self._hub is not None:
-            yield from _figures(LIVE_METRICS, self._hub.stats())
+            stats = self._hub.stats()
+            yield from _figures(LIVE_METRICS, stats)
+            yield from _by_code(LIVE_CODES, stats)
         yield GaugeMetricFamily(*STORAGE_READY, value=float(self._writer.trouble is None))
         yield from _http(self._requests)
         info = _core.build_info()
@@ -146,6 +159,16 @@ def _figures(
             yield CounterMetricFamily(name, text, value=value)
         else:
             yield GaugeMetricFamily(name, text, value=value)
+
+
+def _by_code(
+    table: Iterable[tuple[str, str, str]], stats: Mapping[str, object]
+) -> Iterator[Metric]:
+    for key, name, text in table:
+        family = CounterMetricFamily(name, text, labels=("code",))
+        for code, count in cast("dict[int, int]", stats[key]).items():
+            family.add_metric((str(code) if code else "other",), count)
+        yield family
 
 
 def _http(requests: Mapping[str, Requests]) -> Iterator[Metric]:

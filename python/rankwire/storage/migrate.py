@@ -39,7 +39,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def migrations(database: str) -> list[Migration]:
-    """List the migrations of a database, `journal` or `boards`, in order."""
+    """List the migrations of a database, `journal`, `boards` or `keys`, in order."""
     folder = resources.files("rankwire.storage") / "migrations" / database
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [Migration(int(f.name[:4]), f.name, f.read_text(encoding="utf-8")) for f in files]

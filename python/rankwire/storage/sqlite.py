@@ -42,8 +42,8 @@ INSERT INTO probe VALUES (1, ?, randomblob(65536))
 ON CONFLICT (id) DO UPDATE SET probed_ms = excluded.probed_ms, padding = excluded.padding
 """
 _STORE_BOARD = """
-INSERT INTO boards (id, name, score, "order", policy, ties, seed, version)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO boards (id, name, score, "order", policy, ties, seed, version, player_submits)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET version = excluded.version
 """
 # One statement for thousands of rows: SQLite unpacks the JSON itself, and other threads run

@@ -45,8 +45,9 @@ struct Counted<'a> {
     total: u64,
 }
 
+/// What callers are told of a board.
 #[derive(Serialize)]
-struct Description<'a> {
+pub(crate) struct Description<'a> {
     board: &'a str,
     #[serde(flatten)]
     config: BoardConfig,
@@ -158,7 +159,7 @@ pub fn descriptions(boards: &[&Board], more: bool) -> Vec<u8> {
     to_json(&Boards { boards, next })
 }
 
-fn describe(board: &Board) -> Description<'_> {
+pub(crate) fn describe(board: &Board) -> Description<'_> {
     let list = board.load();
     Description {
         board: board.name(),
@@ -174,5 +175,12 @@ fn unknown(member: &str) -> Error {
 
 /// The JSON of any answer of this crate.
 pub(crate) fn to_json(answer: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(answer).expect("answers have string keys and finite numbers")
+    let mut json = Vec::with_capacity(128);
+    write_json(answer, &mut json);
+    json
+}
+
+/// Appends what [`to_json`] gives.
+pub(crate) fn write_json(answer: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, answer).expect("answers have string keys and finite numbers");
 }

@@ -12,10 +12,11 @@ use rankwire_ranklist::{Change, Standing};
 
 use crate::clock::{self, Clock};
 use crate::config::{BoardConfig, check_board_name, check_member};
+use crate::door::Replies;
 use crate::draft::{Draft, Ledger, WARM};
 use crate::limits::Limits;
 use crate::policy::{self, Admission};
-use crate::queue::{Command, Submit, Ticket};
+use crate::queue::{Command, Queued, Submit};
 use crate::record::{BatchWriter, BoardId, Record};
 use crate::reply::{BatchReceipt, Outcome, Receipt, Reply};
 use crate::{Board, Error, Stamp};
@@ -49,7 +50,7 @@ pub struct Sealed {
     /// The journal bytes; empty when the commands changed nothing, and then there is nothing to
     /// write.
     pub bytes: Vec<u8>,
-    pub(crate) replies: Vec<Reply>,
+    pub(crate) replies: Replies,
     pub(crate) drafts: Vec<Sketch>,
     pub(crate) submits: u64,
     pub(crate) changes: u64,
@@ -58,10 +59,16 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Answers everyone that the batch is not committed, while its fate is still open.
+    /// Answers everyone that the batch is not committed, while its fate is still open. Doors get
+    /// their replies, and the others are returned.
     pub fn refuse(&mut self) -> Vec<Reply> {
+        self.refusals().deliver()
+    }
+
+    /// Takes the replies, all of them refusals now.
+    pub(crate) fn refusals(&mut self) -> Replies {
         let mut replies = take(&mut self.replies);
-        for reply in &mut replies {
+        for reply in replies.iter_mut() {
             // What was wrong with a command stays the better answer.
             if reply.outcome.is_ok() {
                 reply.outcome = Err(Error::NotCommitted);
@@ -90,6 +97,8 @@ pub(crate) struct Seal<'a> {
     drafts: Vec<Sketch>,
     /// The draft of each board that the batch has met; `None` once it is dropped.
     by_name: HashMap<Box<str>, Option<usize>>,
+    /// The draft that was looked up last, if it is not dropped: most often it is the next one too.
+    last: Option<usize>,
     /// How many boards there are after the commands so far.
     count: usize,
     submits: u64,
@@ -111,6 +120,7 @@ impl<'a> Seal<'a> {
             bytes: BatchWriter::default(),
             drafts: Vec::new(),
             by_name: HashMap::new(),
+            last: None,
             count: boards.len(),
             submits: 0,
             changes: 0,
@@ -118,13 +128,14 @@ impl<'a> Seal<'a> {
     }
 
     /// Applies the commands in order and closes the batch.
-    pub(crate) fn run(mut self, commands: Vec<(Ticket, Command)>) -> Sealed {
-        let mut replies = Vec::with_capacity(commands.len());
+    pub(crate) fn run(mut self, commands: Vec<Queued>) -> Sealed {
+        let own = commands.iter().filter(|queued| queued.door.is_none()).count();
+        let mut replies = Replies::with_capacity(own);
         let mut commands = commands.into_iter();
         while !commands.as_slice().is_empty() {
             self.warm(commands.as_slice());
-            for (ticket, command) in commands.by_ref().take(WARM) {
-                replies.push(Reply { ticket, outcome: self.apply(command) });
+            for Queued { ticket, command, door } in commands.by_ref().take(WARM) {
+                replies.push(door, Reply { ticket, outcome: self.apply(command) });
             }
         }
         let number = self.writer.next;
@@ -138,10 +149,10 @@ impl<'a> Seal<'a> {
     }
 
     /// Announces the single submits among the first commands to their boards.
-    fn warm(&mut self, commands: &[(Ticket, Command)]) {
+    fn warm(&mut self, commands: &[Queued]) {
         let mut submits = Vec::with_capacity(WARM);
-        for (_, command) in commands.iter().take(WARM) {
-            if let Command::Submit { board, submit } = command
+        for queued in commands.iter().take(WARM) {
+            if let Command::Submit { board, submit } = &queued.command
                 && let Ok(index) = self.draft(board)
             {
                 submits.push((index, (&*submit.member, submit.score)));
@@ -193,6 +204,7 @@ impl<'a> Seal<'a> {
         self.drafts[index].dropped = true;
         self.count -= 1;
         self.by_name.insert(name.into(), None);
+        self.last = None;
         Ok(Outcome::Gone)
     }
 
@@ -323,8 +335,14 @@ impl<'a> Seal<'a> {
 
     /// The draft of a board, started if the batch meets the board for the first time.
     fn draft(&mut self, name: &str) -> Result<usize, Error> {
+        if let Some(last) = self.last
+            && self.drafts[last].draft.board.name() == name
+        {
+            return Ok(last);
+        }
         let unknown = || Error::UnknownBoard(name.to_owned());
         if let Some(index) = self.by_name.get(name) {
+            self.last = *index;
             return index.ok_or_else(unknown);
         }
         let board = self.boards.pin().get(name).map(Arc::clone).ok_or_else(unknown)?;
@@ -335,6 +353,7 @@ impl<'a> Seal<'a> {
         let index = self.drafts.len();
         self.by_name.insert(sketch.draft.board.name().into(), Some(index));
         self.drafts.push(sketch);
+        self.last = Some(index);
         index
     }
 }

@@ -52,6 +52,8 @@ pub struct BoardConfig {
     pub policy: Policy,
     /// Who comes first among equal scores.
     pub ties: TieBreak,
+    /// Whether players may submit for themselves. The engine only keeps it; the doors obey it.
+    pub player_submits: bool,
 }
 
 impl BoardConfig {

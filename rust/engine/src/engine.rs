@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, CheckpointBoard};
 use crate::committer::{Seal, Sealed, Sketch, Writer};
+use crate::door::{Door, Replies};
 use crate::limits::{self, Limits};
-use crate::queue::{Command, Queue, Ticket};
+use crate::queue::{Command, Queue, Queued, Ticket};
 use crate::reply::Reply;
 use crate::stats::{Counters, Stats};
 use crate::{Board, Error, answer};
@@ -90,6 +91,26 @@ impl Engine {
         })
     }
 
+    /// Puts the commands of a door into the queue, in order, as many as fit, and takes those out of
+    /// `commands`. Their replies go to [`Door::deliver`] under the tickets given here, one for each
+    /// command, unless the engine is dropped before. As with [`enqueue`](Self::enqueue) the
+    /// committer is not woken.
+    ///
+    /// # Errors
+    /// Those of [`enqueue`](Self::enqueue), about what is left in `commands` then: none of it is in
+    /// the queue, and no reply will come.
+    pub fn send(
+        &self,
+        commands: &mut Vec<(Ticket, Command)>,
+        door: &Arc<dyn Door>,
+    ) -> Result<(), Error> {
+        self.queue.send(commands, door).inspect_err(|error| {
+            if *error == Error::NotCommitted {
+                self.counters.not_committed.fetch_add(commands.len() as u64, Relaxed);
+            }
+        })
+    }
+
     /// Wakes the committer if it waits in [`seal`](Self::seal).
     pub fn wake(&self) {
         self.queue.wake();
@@ -107,14 +128,15 @@ impl Engine {
         let commands = self.queue.take(patience)?;
         let mut writer = self.writer();
         assert!(!writer.under_way, "the batch before is neither committed nor aborted");
-        let sealed = Seal::new(&mut writer, &self.boards, self.limits, now_ms()).run(commands);
+        let mut sealed = Seal::new(&mut writer, &self.boards, self.limits, now_ms()).run(commands);
         writer.under_way = true;
-        let rejected = sealed.replies.iter().filter(|reply| reply.outcome.is_err()).count();
+        let rejected = sealed.replies.iter_mut().filter(|reply| reply.outcome.is_err()).count();
         self.counters.rejected.fetch_add(rejected as u64, Relaxed);
         Some(sealed)
     }
 
-    /// Publishes a batch whose bytes are durable and returns its replies.
+    /// Publishes a batch whose bytes are durable. Then doors get their replies, and the others are
+    /// returned.
     pub fn commit(&self, mut sealed: Sealed) -> Vec<Reply> {
         let mut writer = self.writer();
         writer.under_way = false;
@@ -122,36 +144,41 @@ impl Engine {
             let origin = writer.origin;
             writer.vector.insert(origin, sealed.number);
             writer.next = sealed.number + 1;
-            self.counters.batches.fetch_add(1, Relaxed);
             self.counters.journal_bytes.fetch_add(sealed.bytes.len() as u64, Relaxed);
         }
         for sketch in sealed.drafts.drain(..) {
             self.publish(&mut writer, sketch);
         }
         drop(writer);
+        // After the publication: see `commits`.
+        self.counters.batches.fetch_add(u64::from(!sealed.bytes.is_empty()), Release);
         self.counters.submits.fetch_add(sealed.submits, Relaxed);
         self.counters.changes.fetch_add(sealed.changes, Relaxed);
         self.counters.not_committed.fetch_add(sealed.refused, Relaxed);
-        sealed.replies
+        sealed.replies.deliver()
     }
 
-    /// Forgets a batch that the storage did not commit and returns its replies: every command
-    /// that would have succeeded fails with [`Error::NotCommitted`].
+    /// Forgets a batch that the storage did not commit: every command that would have succeeded
+    /// fails with [`Error::NotCommitted`]. Doors get their replies, and the others are returned.
     pub fn abort(&self, mut sealed: Sealed) -> Vec<Reply> {
-        let replies = sealed.refuse();
         self.writer().under_way = false;
+        let replies = sealed.refusals();
         self.counters.not_committed.fetch_add(sealed.refused, Relaxed);
-        replies
+        replies.deliver()
     }
 
     /// Refuses new commands with [`Error::NotCommitted`] while the storage cannot commit, and
-    /// returns such a reply for everything that waits already.
+    /// answers everything that waits already likewise. Doors get their replies, and the others are
+    /// returned.
     pub fn stall(&self) -> Vec<Reply> {
         self.queue.set_stalled(true);
-        let refuse = |(ticket, _)| Reply { ticket, outcome: Err(Error::NotCommitted) };
-        let replies: Vec<_> = self.queue.take_all().into_iter().map(refuse).collect();
-        self.counters.not_committed.fetch_add(replies.len() as u64, Relaxed);
-        replies
+        let waiting = self.queue.take_all();
+        self.counters.not_committed.fetch_add(waiting.len() as u64, Relaxed);
+        let mut replies = Replies::default();
+        for Queued { ticket, door, .. } in waiting {
+            replies.push(door, Reply { ticket, outcome: Err(Error::NotCommitted) });
+        }
+        replies.deliver()
     }
 
     /// Takes commands in again after [`stall`](Self::stall).
@@ -197,6 +224,12 @@ impl Engine {
             }
         }
         dropped.extend(checkpoint.dropped);
+    }
+
+    /// How many batches with changes were committed: as long as it stays the same, no board has
+    /// another version. Whoever has seen a number sees the boards of that time, or later ones.
+    pub fn commits(&self) -> u64 {
+        self.counters.batches.load(Acquire)
     }
 
     /// What the engine has done and holds.

@@ -9,7 +9,8 @@
 //!  (any thread)         (one committer: applies to drafts)                  (publishes)
 //! ```
 //!
-//! * [`Engine::enqueue`] takes a [`Command`] and returns a ticket. It never waits.
+//! * [`Engine::enqueue`] takes a [`Command`] and returns a ticket; [`Engine::send`] takes many, of
+//!   a [`Door`] to which the replies go. Neither ever waits.
 //! * [`Engine::seal`] applies everything queued to *drafts*: private next versions of the boards
 //!   concerned. Readers see nothing of it.
 //! * The committer writes the [`Sealed`] batch's bytes to the journal and then calls
@@ -32,6 +33,7 @@ mod checkpoint;
 mod clock;
 mod committer;
 mod config;
+mod door;
 mod draft;
 mod engine;
 mod error;
@@ -50,6 +52,7 @@ pub use checkpoint::{Checkpoint, CheckpointBoard};
 pub use clock::Stamp;
 pub use committer::Sealed;
 pub use config::{BoardConfig, Policy, TieBreak, check_board_name, check_member};
+pub use door::Door;
 pub use engine::Engine;
 pub use error::Error;
 pub use limits::Limits;

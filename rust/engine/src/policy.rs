@@ -95,6 +95,7 @@ mod tests {
                 order,
                 policy,
                 ties: TieBreak::First,
+                player_submits: false,
             })
     }
 

@@ -1,13 +1,15 @@
 //! Commands on their way to the committer: a bounded queue.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::BoardConfig;
+use crate::door::Door;
 use crate::{Error, Score, limits};
 
-/// Identifies a command until its reply. Tickets of one engine grow in queue order.
+/// Identifies a command until its reply. Those that the engine gives grow in queue order; a
+/// [`Door`] gives its commands tickets of its own.
 pub type Ticket = u64;
 
 /// One submitted score.
@@ -69,9 +71,18 @@ impl Command {
     }
 }
 
+/// A command that waits, and where the reply goes.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) ticket: Ticket,
+    pub(crate) command: Command,
+    /// `None` for the caller of the committer.
+    pub(crate) door: Option<Arc<dyn Door>>,
+}
+
 /// Whether commands are taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum Intake {
     Open,
     /// The storage cannot commit: refuse at once rather than let callers wait.
     Stalled,
@@ -80,10 +91,10 @@ enum Door {
 
 #[derive(Debug)]
 struct Waiting {
-    commands: VecDeque<(Ticket, Command)>,
+    commands: VecDeque<Queued>,
     ops: usize,
     next: Ticket,
-    door: Door,
+    intake: Intake,
 }
 
 /// The queue. The lock is held for a push or a drain, never across work or I/O.
@@ -96,26 +107,42 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(limit_ops: usize) -> Self {
-        let waiting = Waiting { commands: VecDeque::new(), ops: 0, next: 1, door: Door::Open };
+        let waiting = Waiting { commands: VecDeque::new(), ops: 0, next: 1, intake: Intake::Open };
         Self { waiting: Mutex::new(waiting), filled: Condvar::new(), limit_ops }
     }
 
     /// Appends a command, without waking anyone: see [`wake`](Self::wake).
     pub(crate) fn push(&self, command: Command) -> Result<Ticket, Error> {
         let mut waiting = self.lock();
-        match waiting.door {
-            Door::Open => {}
-            Door::Stalled => return Err(Error::NotCommitted),
-            Door::Closed => return Err(Error::Closed),
-        }
+        waiting.check_open()?;
         if waiting.ops + command.ops() > self.limit_ops {
             return Err(Error::Busy);
         }
         let ticket = waiting.next;
         waiting.next += 1;
-        waiting.ops += command.ops();
-        waiting.commands.push_back((ticket, command));
+        waiting.append(Queued { ticket, command, door: None });
         Ok(ticket)
+    }
+
+    /// Appends commands of a door, as many as fit, and takes them out of `commands`. Wakes nobody
+    /// either.
+    pub(crate) fn send(
+        &self,
+        commands: &mut Vec<(Ticket, Command)>,
+        door: &Arc<dyn Door>,
+    ) -> Result<(), Error> {
+        let mut waiting = self.lock();
+        waiting.check_open()?;
+        let mut ops = waiting.ops;
+        let fits = |(_, command): &&(Ticket, Command)| {
+            ops += command.ops();
+            ops <= self.limit_ops
+        };
+        let count = commands.iter().take_while(fits).count();
+        for (ticket, command) in commands.drain(..count) {
+            waiting.append(Queued { ticket, command, door: Some(Arc::clone(door)) });
+        }
+        if commands.is_empty() { Ok(()) } else { Err(Error::Busy) }
     }
 
     /// Wakes the committer if it waits.
@@ -125,33 +152,33 @@ impl Queue {
 
     /// Waits up to `patience` for commands and takes at most [`limits::SEALED_OPS`] ops of them,
     /// but at least one command if there is any. `None` when the queue is closed and empty.
-    pub(crate) fn take(&self, patience: Duration) -> Option<Vec<(Ticket, Command)>> {
+    pub(crate) fn take(&self, patience: Duration) -> Option<Vec<Queued>> {
         let idle =
-            |waiting: &mut Waiting| waiting.commands.is_empty() && waiting.door != Door::Closed;
+            |waiting: &mut Waiting| waiting.commands.is_empty() && waiting.intake != Intake::Closed;
         let waited = self.filled.wait_timeout_while(self.lock(), patience, idle);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waiting.commands.is_empty() && waiting.door == Door::Closed {
+        if waiting.commands.is_empty() && waiting.intake == Intake::Closed {
             return None;
         }
         Some(waiting.drain(limits::SEALED_OPS))
     }
 
     /// Takes everything that waits.
-    pub(crate) fn take_all(&self) -> Vec<(Ticket, Command)> {
+    pub(crate) fn take_all(&self) -> Vec<Queued> {
         self.lock().drain(usize::MAX)
     }
 
     /// While stalled, commands are refused with [`Error::NotCommitted`].
     pub(crate) fn set_stalled(&self, stalled: bool) {
         let mut waiting = self.lock();
-        if waiting.door != Door::Closed {
-            waiting.door = if stalled { Door::Stalled } else { Door::Open };
+        if waiting.intake != Intake::Closed {
+            waiting.intake = if stalled { Intake::Stalled } else { Intake::Open };
         }
     }
 
     /// Refuses commands from now on; what waits is still handed out.
     pub(crate) fn close(&self) {
-        self.lock().door = Door::Closed;
+        self.lock().intake = Intake::Closed;
         self.filled.notify_all();
     }
 
@@ -168,12 +195,25 @@ impl Queue {
 }
 
 impl Waiting {
+    fn check_open(&self) -> Result<(), Error> {
+        match self.intake {
+            Intake::Open => Ok(()),
+            Intake::Stalled => Err(Error::NotCommitted),
+            Intake::Closed => Err(Error::Closed),
+        }
+    }
+
+    fn append(&mut self, queued: Queued) {
+        self.ops += queued.command.ops();
+        self.commands.push_back(queued);
+    }
+
     /// The oldest commands: as many as fit into `ops`, and one in any case.
-    fn drain(&mut self, ops: usize) -> Vec<(Ticket, Command)> {
+    fn drain(&mut self, ops: usize) -> Vec<Queued> {
         let mut taken_ops = 0;
         let mut count = 0;
-        for (_, command) in &self.commands {
-            let after = taken_ops + command.ops();
+        for queued in &self.commands {
+            let after = taken_ops + queued.command.ops();
             if count > 0 && after > ops {
                 break;
             }

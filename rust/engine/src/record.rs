@@ -1,13 +1,14 @@
 //! Records and the journal codec, the one definition of what nodes and restarts agree on.
 //!
 //! A *record* is one effective change of a board. A *batch* is what one commit writes: the
-//! records of one origin under one number. Format 1 of a batch, integers little endian:
+//! records of one origin under one number. Format 2 of a batch, integers little endian:
 //!
 //! ```text
-//! u8   format, 1
+//! u8   format, 2
 //! u32  number of records
 //! ...  records, each: u8 tag, u64 board id, then by tag
-//!        1 create   str name, u8 score, u8 order, u8 policy, u8 ties, 16 bytes seed
+//!        1 create   str name, u8 score, u8 order, u8 policy, u8 ties, u8 player submits,
+//!                   16 bytes seed
 //!        2 drop     (nothing)
 //!        3 score    str member, u64 score bits, u64 stamp, u32 generation
 //!        4 delete   str member, u32 generation
@@ -17,7 +18,7 @@
 //! `str` is a u8 length and that many bytes of UTF-8; both name limits fit a u8. The checksum
 //! covers the batch's place as well, so bytes stored under the wrong number are refused. Golden
 //! vectors in `tests/golden.rs` pin the bytes; a new format gets a new number and old ones stay
-//! readable.
+//! readable. Format 1 had no byte for player submits, which is read as 0.
 
 use crate::config::{BoardConfig, Policy, TieBreak};
 use crate::{Error, Order, ScoreType, Stamp};
@@ -69,7 +70,10 @@ pub enum Record<'a> {
     },
 }
 
-const FORMAT: u8 = 1;
+/// The format that is written.
+const FORMAT: u8 = 2;
+/// The oldest one that is read.
+const FIRST_FORMAT: u8 = 1;
 const HEADER: usize = 5;
 const CHECKSUM: usize = 4;
 const CREATE: u8 = 1;
@@ -186,16 +190,20 @@ fn decode_records(origin: u64, number: u64, bytes: &[u8]) -> Result<Vec<Record<'
     if sum != checksum(origin, number, content).to_le_bytes() {
         return Err("checksum mismatch");
     }
-    let mut reader = Reader(content);
-    if reader.u8()? != FORMAT {
+    let (&format, rest) = content.split_first().ok_or("too short")?;
+    if !(FIRST_FORMAT..=FORMAT).contains(&format) {
         return Err("unknown format; written by a newer version?");
     }
+    let mut reader = Reader { rest, format };
     let count = reader.u32()?;
     let records = (0..count).map(|_| reader.record()).collect::<Result<_, _>>()?;
-    if reader.0.is_empty() { Ok(records) } else { Err("bytes after the last record") }
+    if reader.rest.is_empty() { Ok(records) } else { Err("bytes after the last record") }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    rest: &'a [u8],
+    format: u8,
+}
 
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record<'a>, &'static str> {
@@ -205,7 +213,7 @@ impl<'a> Reader<'a> {
             CREATE => Ok(Record::Create {
                 board,
                 name: self.text()?,
-                config: config_from_bytes(self.array()?)?,
+                config: self.config()?,
                 seed: self.array()?,
             }),
             DROP => Ok(Record::Drop { board }),
@@ -222,15 +230,21 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], &'static str> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or("cut short")?;
-        self.0 = rest;
+        let (head, rest) = self.rest.split_at_checked(n).ok_or("cut short")?;
+        self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or("cut short")?;
-        self.0 = rest;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or("cut short")?;
+        self.rest = rest;
         Ok(*head)
+    }
+
+    fn config(&mut self) -> Result<BoardConfig, &'static str> {
+        let words = self.array::<4>()?;
+        let player_submits = if self.format == FIRST_FORMAT { 0 } else { self.u8()? };
+        config_from_bytes(words, player_submits)
     }
 
     fn u8(&mut self) -> Result<u8, &'static str> {
@@ -259,7 +273,7 @@ fn checksum(origin: u64, number: u64, content: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn config_bytes(config: BoardConfig) -> [u8; 4] {
+fn config_bytes(config: BoardConfig) -> [u8; 5] {
     let score = match config.score {
         ScoreType::Int64 => 0,
         ScoreType::Float64 => 1,
@@ -278,10 +292,13 @@ fn config_bytes(config: BoardConfig) -> [u8; 4] {
         TieBreak::Last => 1,
         TieBreak::Member => 2,
     };
-    [score, order, policy, ties]
+    [score, order, policy, ties, config.player_submits.into()]
 }
 
-fn config_from_bytes([score, order, policy, ties]: [u8; 4]) -> Result<BoardConfig, &'static str> {
+fn config_from_bytes(
+    [score, order, policy, ties]: [u8; 4],
+    player_submits: u8,
+) -> Result<BoardConfig, &'static str> {
     let unknown = "unknown board configuration; written by a newer version?";
     Ok(BoardConfig {
         score: match score {
@@ -304,6 +321,11 @@ fn config_from_bytes([score, order, policy, ties]: [u8; 4]) -> Result<BoardConfi
             0 => TieBreak::First,
             1 => TieBreak::Last,
             2 => TieBreak::Member,
+            _ => return Err(unknown),
+        },
+        player_submits: match player_submits {
+            0 => false,
+            1 => true,
             _ => return Err(unknown),
         },
     })

@@ -10,7 +10,8 @@ use crate::{Board, Error, Score, answer};
 /// A command's ticket and what became of it.
 #[derive(Debug)]
 pub struct Reply {
-    /// The ticket that [`Engine::enqueue`](crate::Engine::enqueue) gave.
+    /// The ticket that [`Engine::enqueue`](crate::Engine::enqueue) gave, or the one given to
+    /// [`Engine::send`](crate::Engine::send).
     pub ticket: Ticket,
     /// The result, or why nothing was done.
     pub outcome: Result<Outcome, Error>,
@@ -35,13 +36,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The JSON that callers get; empty for [`Gone`](Self::Gone).
-    pub fn to_json(&self) -> Vec<u8> {
+    /// Appends the JSON that callers get; nothing for [`Gone`](Self::Gone).
+    pub fn write_json(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Submitted(receipt) => answer::to_json(receipt),
-            Self::Batch(receipt) => answer::to_json(receipt),
-            Self::Board { board, .. } => answer::description(board),
-            Self::Gone => Vec::new(),
+            Self::Submitted(receipt) => answer::write_json(receipt, out),
+            Self::Batch(receipt) => answer::write_json(receipt, out),
+            Self::Board { board, .. } => answer::write_json(&answer::describe(board), out),
+            Self::Gone => {}
         }
     }
 }

@@ -161,7 +161,7 @@ mod life_of_a_batch {
         let outcomes: Vec<_> = server.commit(sealed).into_iter().map(|r| r.outcome).collect();
         assert_eq!(outcomes.len(), 6);
         assert!(matches!(outcomes[0], Ok(Outcome::Board { created: false, .. })));
-        let receipt = text(outcomes[2].as_ref().unwrap().to_json());
+        let receipt = support::json(outcomes[2].as_ref().unwrap());
         let expected = r#"{"board":"b","member":"ada","score":30,"rank":1,"previous_score":30,"#;
         assert!(receipt.starts_with(expected), "{receipt}");
         assert_eq!(server.engine.board("b").unwrap().load().version(), version);
@@ -807,6 +807,7 @@ mod json {
         order: Order::Asc,
         policy: Policy::Last,
         ties: TieBreak::Member,
+        player_submits: true,
     };
 
     #[test]
@@ -940,8 +941,8 @@ mod json {
     fn descriptions() {
         let mut server = trio();
         server.ask(create("a.2", FLOATS)).unwrap();
-        let b = r#"{"board":"b","score":"int64","order":"desc","policy":"best","ties":"first","version":3,"total":3}"#;
-        let a = r#"{"board":"a.2","score":"float64","order":"asc","policy":"last","ties":"member","version":0,"total":0}"#;
+        let b = r#"{"board":"b","score":"int64","order":"desc","policy":"best","ties":"first","player_submits":false,"version":3,"total":3}"#;
+        let a = r#"{"board":"a.2","score":"float64","order":"asc","policy":"last","ties":"member","player_submits":true,"version":0,"total":0}"#;
         assert_eq!(text(answer::description(&server.engine.board("b").unwrap())), b);
         assert_eq!(server.json(create("a.2", FLOATS)), a);
         assert_eq!(

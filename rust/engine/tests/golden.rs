@@ -14,55 +14,111 @@ const BOARD: u64 = 0x0123_4567_89ab_cdef;
 const SEED: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const STAMP: u64 = 0x38d3_1b25_b700_0003;
 
-const EMPTY: &str = "010000000018e02829";
-const CREATE: &str = "\
-    010100000001efcdab896745230110736561736f6e2d312e65755f77657374010101020001020304\
-    05060708090a0b0c0d0e0f7cfde84c";
-const DROP: &str = "010100000002efcdab89674523018e3e497c";
-const SCORE_INT: &str = "\
-    010100000003efcdab89674523010c4a6f73c3a920e697a5e69cacd6ffffffffffffff030000b725\
-    1bd33800000000c1bd659e";
-const SCORE_FLOAT: &str = "\
-    010100000003efcdab896745230103616461000000000000f8bf030000b7251bd3380700000076d2\
-    a2c4";
-const DELETE: &str = "010100000004efcdab896745230104f09f8f8603000000ebc02403";
-const MIXED: &str = "\
-    010500000001efcdab89674523014078787878787878787878787878787878787878787878787878\
-    78787878787878787878787878787878787878787878787878787878787878787878787878787800\
-    000000000102030405060708090a0b0c0d0e0f03efcdab896745230180c3a9c3a9c3a9c3a9c3a9c3\
-    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
-    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
-    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9000000\
-    0000000080ffffffffffffffffffffffff04efcdab89674523018079797979797979797979797979\
-    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
-    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
-    7979797979797979797979797979797979797979797979797979797979797979797979ffffffff03\
-    efcdab89674523010161ffffffffffffff7f00000000000000000000000002ffffffffffffff7f4e\
-    12e005";
-
-fn config(score: ScoreType, order: Order, policy: Policy, ties: TieBreak) -> BoardConfig {
-    BoardConfig { score, order, policy, ties }
+/// Golden batches of one format. The mixed one has the longest names and both ends of every range.
+struct Golden {
+    empty: &'static str,
+    create: &'static str,
+    drop: &'static str,
+    score_int: &'static str,
+    score_float: &'static str,
+    delete: &'static str,
+    mixed: &'static str,
 }
 
-/// Every golden batch with what it holds. The mixed one has the longest names and both ends of
-/// every range.
+/// As the first version wrote them.
+const FORMAT_1: Golden = Golden {
+    empty: "010000000018e02829",
+    create: "\
+        010100000001efcdab896745230110736561736f6e2d312e65755f77657374010101020001020304\
+        05060708090a0b0c0d0e0f7cfde84c",
+    drop: "010100000002efcdab89674523018e3e497c",
+    score_int: "\
+        010100000003efcdab89674523010c4a6f73c3a920e697a5e69cacd6ffffffffffffff030000b725\
+        1bd33800000000c1bd659e",
+    score_float: "\
+        010100000003efcdab896745230103616461000000000000f8bf030000b7251bd3380700000076d2\
+        a2c4",
+    delete: "010100000004efcdab896745230104f09f8f8603000000ebc02403",
+    mixed: "\
+        010500000001efcdab89674523014078787878787878787878787878787878787878787878787878\
+        78787878787878787878787878787878787878787878787878787878787878787878787878787800\
+        000000000102030405060708090a0b0c0d0e0f03efcdab896745230180c3a9c3a9c3a9c3a9c3a9c3\
+        a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+        a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+        a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9000000\
+        0000000080ffffffffffffffffffffffff04efcdab89674523018079797979797979797979797979\
+        79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+        79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+        7979797979797979797979797979797979797979797979797979797979797979797979ffffffff03\
+        efcdab89674523010161ffffffffffffff7f00000000000000000000000002ffffffffffffff7f4e\
+        12e005",
+};
+
+/// As they are written now.
+const FORMAT_2: Golden = Golden {
+    empty: "0200000000c89a886e",
+    create: "\
+        020100000001efcdab896745230110736561736f6e2d312e65755f77657374010101020100010203\
+        0405060708090a0b0c0d0e0f2e873b6c",
+    drop: "020100000002efcdab8967452301551b2800",
+    score_int: "\
+        020100000003efcdab89674523010c4a6f73c3a920e697a5e69cacd6ffffffffffffff030000b725\
+        1bd338000000006ea0ee25",
+    score_float: "\
+        020100000003efcdab896745230103616461000000000000f8bf030000b7251bd3380700000011d2\
+        4a89",
+    delete: "020100000004efcdab896745230104f09f8f8603000000d6f9c175",
+    mixed: "\
+        020500000001efcdab89674523014078787878787878787878787878787878787878787878787878\
+        78787878787878787878787878787878787878787878787878787878787878787878787878787800\
+        00000000000102030405060708090a0b0c0d0e0f03efcdab896745230180c3a9c3a9c3a9c3a9c3a9\
+        c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9\
+        c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9\
+        c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a90000\
+        000000000080ffffffffffffffffffffffff04efcdab896745230180797979797979797979797979\
+        79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+        79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+        797979797979797979797979797979797979797979797979797979797979797979797979ffffffff\
+        03efcdab89674523010161ffffffffffffff7f00000000000000000000000002ffffffffffffff7f\
+        d6d827ca",
+};
+
+fn config(score: ScoreType, order: Order, policy: Policy, ties: TieBreak) -> BoardConfig {
+    BoardConfig { score, order, policy, ties, player_submits: false }
+}
+
+/// Every golden batch with what it holds.
 fn golden(check: impl Fn(&str, &[Record<'_>])) {
-    let elaborate = config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member);
+    golden_1(&check);
+    golden_2(check);
+}
+
+fn golden_1(check: impl Fn(&str, &[Record<'_>])) {
+    let config = config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member);
+    golden_of(&FORMAT_1, config, check);
+}
+
+fn golden_2(check: impl Fn(&str, &[Record<'_>])) {
+    let config = config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member);
+    golden_of(&FORMAT_2, BoardConfig { player_submits: true, ..config }, check);
+}
+
+fn golden_of(golden: &Golden, config: BoardConfig, check: impl Fn(&str, &[Record<'_>])) {
     let (board, stamp) = (BOARD, STAMP);
-    check(EMPTY, &[]);
+    check(golden.empty, &[]);
     let name = "season-1.eu_west";
-    check(CREATE, &[Record::Create { board, name, config: elaborate, seed: SEED }]);
-    check(DROP, &[Record::Drop { board }]);
+    check(golden.create, &[Record::Create { board, name, config, seed: SEED }]);
+    check(golden.drop, &[Record::Drop { board }]);
     let (member, bits) = ("José 日本", (-42_i64).cast_unsigned());
-    check(SCORE_INT, &[Record::Score { board, member, bits, stamp, generation: 0 }]);
+    check(golden.score_int, &[Record::Score { board, member, bits, stamp, generation: 0 }]);
     let (member, bits) = ("ada", (-1.5_f64).to_bits());
-    check(SCORE_FLOAT, &[Record::Score { board, member, bits, stamp, generation: 7 }]);
-    check(DELETE, &[Record::Delete { board, member: "🏆", generation: 3 }]);
+    check(golden.score_float, &[Record::Score { board, member, bits, stamp, generation: 7 }]);
+    check(golden.delete, &[Record::Delete { board, member: "🏆", generation: 3 }]);
     let (name, longest, other) = ("x".repeat(64), "é".repeat(64), "y".repeat(128));
     let (least, most) = (i64::MIN.cast_unsigned(), i64::MAX.cast_unsigned());
     let (late, often) = (u64::MAX, u32::MAX);
     check(
-        MIXED,
+        golden.mixed,
         &[
             Record::Create { board, name: &name, config: BoardConfig::default(), seed: SEED },
             Record::Score { board, member: &longest, bits: least, stamp: late, generation: often },
@@ -122,7 +178,7 @@ fn golden_batches_decode() {
 
 #[test]
 fn golden_batches_encode() {
-    golden(|hex, records| assert_eq!(encode(records), unhex(hex), "{records:?}"));
+    golden_2(|hex, records| assert_eq!(encode(records), unhex(hex), "{records:?}"));
 }
 
 #[test]
@@ -131,11 +187,13 @@ fn configurations_keep_their_numbers() {
     let orders = [Order::Desc, Order::Asc];
     let policies = [Policy::Best, Policy::Last, Policy::Sum];
     let ties = [TieBreak::First, TieBreak::Last, TieBreak::Member];
-    let golden = content(CREATE);
-    let at = golden.len() - SEED.len() - 4;
-    for numbers in (0..2 * 2 * 3 * 3).map(|n: usize| [n % 2, n / 2 % 2, n / 4 % 3, n / 12]) {
-        let [s, o, p, t] = numbers;
+    let golden = content(FORMAT_2.create);
+    let at = golden.len() - SEED.len() - 5;
+    let numbers = |n: usize| [n % 2, n / 2 % 2, n / 4 % 3, n / 12 % 3, n / 36];
+    for numbers in (0..2 * 2 * 3 * 3 * 2).map(numbers) {
+        let [s, o, p, t, players] = numbers;
         let config = config(scores[s], orders[o], policies[p], ties[t]);
+        let config = BoardConfig { player_submits: players == 1, ..config };
         let record = Record::Create { board: BOARD, name: "season-1.eu_west", config, seed: SEED };
         let mut expected = golden.clone();
         for (byte, number) in expected[at..].iter_mut().zip(numbers) {
@@ -162,7 +220,7 @@ fn rewinding_takes_records_back() {
     batch.push(&rest);
     batch.push(&rest);
     batch.rewind(mark);
-    assert_eq!(batch.finish(ORIGIN, NUMBER), unhex(DROP));
+    assert_eq!(batch.finish(ORIGIN, NUMBER), unhex(FORMAT_2.drop));
 }
 
 #[test]
@@ -190,7 +248,7 @@ fn every_truncation_is_noticed() {
 
 #[test]
 fn truncations_are_noticed_without_the_checksum_too() {
-    let whole = content(MIXED);
+    let whole = content(FORMAT_2.mixed);
     for length in 5..whole.len() {
         assert_refused(&seal(&whole[..length]), "cut short");
     }
@@ -213,8 +271,8 @@ fn a_batch_in_another_place_is_noticed() {
 
 #[test]
 fn other_formats_and_kinds_are_refused() {
-    let whole = content(MIXED);
-    for format in (0..=u8::MAX).filter(|format| *format != 1) {
+    let whole = content(FORMAT_2.mixed);
+    for format in (0..=u8::MAX).filter(|format| !(1..=2).contains(format)) {
         let mut other = whole.clone();
         other[0] = format;
         assert_refused(&seal(&other), "newer version");
@@ -228,9 +286,9 @@ fn other_formats_and_kinds_are_refused() {
 
 #[test]
 fn other_configurations_are_refused() {
-    let whole = content(CREATE);
-    let at = whole.len() - SEED.len() - 4;
-    for (place, values) in [2_u8, 2, 3, 3].into_iter().enumerate() {
+    let whole = content(FORMAT_2.create);
+    let at = whole.len() - SEED.len() - 5;
+    for (place, values) in [2_u8, 2, 3, 3, 2].into_iter().enumerate() {
         for value in values..=u8::MAX {
             let mut other = whole.clone();
             other[at + place] = value;
@@ -246,17 +304,17 @@ fn bytes_after_the_last_record_are_refused() {
         longer.push(0);
         assert_refused(&seal(&longer), "after the last record");
     });
-    let mut fewer = content(MIXED);
+    let mut fewer = content(FORMAT_2.mixed);
     fewer[1] -= 1;
     assert_refused(&seal(&fewer), "after the last record");
-    let mut more = content(MIXED);
+    let mut more = content(FORMAT_2.mixed);
     more[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_refused(&seal(&more), "cut short");
 }
 
 #[test]
 fn text_that_is_not_utf8_is_refused() {
-    let mut bytes = content(SCORE_FLOAT);
+    let mut bytes = content(FORMAT_2.score_float);
     let at = bytes.windows(3).position(|window| window == b"ada").unwrap();
     bytes[at] = 0xff;
     assert_refused(&seal(&bytes), "UTF-8");
@@ -277,7 +335,7 @@ impl Draw {
             0 => Record::Create {
                 board,
                 name: text,
-                config: BoardConfig::default(),
+                config: BoardConfig { player_submits: bits % 2 == 1, ..BoardConfig::default() },
                 seed: u128::from(bits).to_le_bytes(),
             },
             1 => Record::Drop { board },
@@ -324,9 +382,10 @@ proptest! {
     #[test]
     fn random_content_never_panics(
         content in prop::collection::vec(prop_oneof![0..6_u8, any::<u8>()], 0..100),
+        format in 1..=2_u8,
         count in 0..5_u32,
     ) {
-        let head = [&[1], &count.to_le_bytes()[..]].concat();
+        let head = [&[format], &count.to_le_bytes()[..]].concat();
         let _ = record::decode(ORIGIN, NUMBER, &seal(&[head, content].concat()));
     }
 }

@@ -44,8 +44,15 @@ fn config() -> impl Strategy<Value = BoardConfig> {
         select(&[Order::Desc, Order::Asc][..]),
         select(&[Policy::Best, Policy::Last, Policy::Sum][..]),
         select(&[TieBreak::First, TieBreak::Last, TieBreak::Member][..]),
+        any::<bool>(),
     )
-        .prop_map(|(score, order, policy, ties)| BoardConfig { score, order, policy, ties })
+        .prop_map(|(score, order, policy, ties, player_submits)| BoardConfig {
+            score,
+            order,
+            policy,
+            ties,
+            player_submits,
+        })
 }
 
 /// Mostly a few whole numbers and halves; now and then the ends of the ranges or no score at all.
@@ -261,7 +268,7 @@ fn told(outcome: Outcome) -> String {
     match outcome {
         Outcome::Board { created: true, .. } => "new board".into(),
         Outcome::Board { created: false, .. } => "board".into(),
-        outcome => text(outcome.to_json()),
+        outcome => support::json(&outcome),
     }
 }
 

@@ -1,228 +1,290 @@
-//! One socket: reads commands, writes replies and news, keeps the timers.
+//! One client's socket and what the worker keeps for it: some 200 bytes, and nothing that grows
+//! with what is sent to it.
 //!
-//! A connection is one task that does one thing at a time. While it waits for the socket to take
-//! bytes it reads no command, so a client that does not read its replies soon cannot send more;
-//! and it collects no news, so a slow client gets the newest states later.
+//! # Sending
+//!
+//! There is no write buffer. A frame goes from the shared bytes into the socket. When the socket
+//! takes only a part, the connection is *blocked*: it keeps the rest of that one frame, as a frame
+//! cannot be abandoned half-way, and marks each subscription whose state it misses. Once the
+//! socket takes bytes again, it gets the newest state of those. Replies to commands may not be
+//! missed; they wait behind the frame, and no more commands are read meanwhile.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::io::{self, ErrorKind, Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures_util::{Sink, SinkExt, StreamExt};
-use tokio::time::{Instant, Sleep, sleep, timeout};
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use rankwire_access::Caller;
+use smallvec::SmallVec;
 
-use crate::handshake::Socket;
+use crate::centrifuge::Encoding;
 use crate::limits;
-use crate::protocol::{Close, Outbox, PING};
-use crate::session::{Event, Session};
-use crate::shared::Shared;
-use crate::stop::Stop;
+use crate::pace::Pace;
+use crate::views::ViewId;
+use crate::ws::frame::Decoder;
 
-/// A WebSocket and its client's session.
-pub(crate) struct Connection {
-    /// Where frames come from and go to.
-    socket: Socket,
-    /// What the client has asked for.
-    session: Session,
-    /// The hub's parts that connections use.
-    shared: Arc<Shared>,
-    /// Fires when the hub shuts down.
-    stop: Stop,
-    /// What the client must do, or the server wants to do, when the timer fires.
-    next: Next,
-    /// The only timer of the connection, but for the one while it waits to write.
-    timer: Pin<Box<Sleep>>,
-}
-
-/// What the timer of a connection is for.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    /// The client must have sent `connect`.
-    Connect,
-    /// The server pings.
-    Ping,
-    /// The client must have answered the ping of this time.
-    Pong(Instant),
-}
-
-/// Why a connection is over.
+/// A stream of bytes to a client.
 #[derive(Debug)]
-enum End {
-    /// The client has left or cannot be reached.
-    Gone,
-    /// The hub ends it.
-    Close(Close),
+pub(crate) enum Socket {
+    /// A client.
+    Tcp(TcpStream),
+    /// A hub process on this machine.
+    Unix(UnixStream),
 }
 
-impl From<Close> for End {
-    fn from(close: Close) -> Self {
-        Self::Close(close)
+impl Socket {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket) => socket,
+        }
     }
-}
 
-impl From<Error> for End {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Capacity(_) => Close::BadRequest("message larger than 64 KiB").into(),
-            Error::Utf8(_) => Close::Utf8.into(),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
-            Error::Protocol(_) => Close::Protocol.into(),
-            _ => Self::Gone,
+    /// Announces the socket for both directions, once for all: events come when something changes.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Reads what is there: nothing is the end, `None` that nothing is there now.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        patient(|| match self {
+            Self::Tcp(socket) => socket.read(into),
+            Self::Unix(socket) => socket.read(into),
+        })
+    }
+
+    /// Writes what the socket takes; 0 if that is nothing.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = patient(|| match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        })?;
+        Ok(written.unwrap_or(0))
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(std::net::Shutdown::Write),
+            Self::Unix(socket) => socket.shutdown(std::net::Shutdown::Write),
         }
     }
 }
 
-/// A step of writing that can be taken up again: of [`Sink`], ready or flush.
-type WriteStep = fn(Pin<&mut Socket>, &mut Context<'_>) -> Poll<Result<(), Error>>;
+/// Tries again when a signal came in between; `None` when the socket is not ready.
+fn patient(mut io: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match io() {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The request is not complete; so many bytes of it were searched for its end.
+    Asking { searched: u32, full: bool },
+    /// A WebSocket whose client has not said who it is.
+    Open,
+    /// A session.
+    Connected,
+    /// For tests: what comes in goes out.
+    Echo,
+    /// The last bytes are on their way; the client has until the linger is over to leave.
+    Closing,
+    /// Over; the slot is free after this turn.
+    Gone,
+}
+
+/// What a client watches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscription {
+    pub(crate) view: ViewId,
+    /// Where it stands in the view's list of watchers.
+    pub(crate) index: u32,
+    /// Number of the state that the client has; 0 for none.
+    pub(crate) seen: u32,
+    /// Whether the client wants deltas.
+    pub(crate) delta: bool,
+    /// Whether a state was missed because the socket was blocked.
+    pub(crate) missed: bool,
+    /// Whether the client has not got its reply yet: the first state is on its way to this process.
+    pub(crate) pending: bool,
+}
+
+/// What a blocked socket still has to take.
+#[derive(Debug, Default)]
+pub(crate) struct Blocked {
+    /// The frame that was begun.
+    frame: Option<Rc<[u8]>>,
+    /// So much of it is gone.
+    gone: usize,
+    /// Replies, and the close frame, that come after it.
+    replies: Vec<u8>,
+    /// The beat in which bytes moved last.
+    pub(crate) moved: u32,
+}
+
+/// What became of bytes that were to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Sent {
+    /// The socket has them all.
+    Done,
+    /// The socket has a part, and is blocked from now on.
+    Begun,
+    /// They wait behind others.
+    Waits,
+    /// The socket was blocked before; nothing was sent, as the bytes may be missed.
+    Missed,
+    /// Too much waits already.
+    Slow,
+    /// The client is gone.
+    Gone,
+}
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Socket,
+    /// Tells this connection from others that had its slot.
+    pub(crate) generation: u32,
+    pub(crate) stage: Stage,
+    pub(crate) encoding: Encoding,
+    /// A hub process, not a client: trusted, and larger in every way.
+    pub(crate) is_trunk: bool,
+    /// There may be bytes in the socket that nobody has asked for yet.
+    pub(crate) unread: bool,
+    pub(crate) decoder: Decoder,
+    /// What is not a whole request or frame yet, or was read while the socket was blocked.
+    pub(crate) partial: Vec<u8>,
+    pub(crate) blocked: Option<Box<Blocked>>,
+    /// Who it is; nobody before `connect`.
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) subscriptions: SmallVec<[Subscription; 2]>,
+    pub(crate) pace: Pace,
+    /// Submits that wait for their commit.
+    pub(crate) in_flight: u32,
+    /// The beat in which the client was heard last.
+    pub(crate) heard: u32,
+    /// When the token is no good any more, in seconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// From the handshake, for `connect` without a token.
+    pub(crate) credential: Option<Box<str>>,
+}
 
 impl Connection {
-    pub(crate) fn new(socket: Socket, shared: Arc<Shared>, stop: Stop) -> Self {
-        let connection = shared.next_connection();
-        let session = Session::new(Arc::clone(&shared), connection);
-        let timer = Box::pin(sleep(shared.config.connect_timeout));
-        Self { socket, session, shared, stop, next: Next::Connect, timer }
+    pub(crate) fn new(socket: Socket, generation: u32, full: bool, now_ms: u64, beat: u32) -> Self {
+        Self {
+            socket,
+            generation,
+            stage: Stage::Asking { searched: 0, full },
+            encoding: Encoding::Json,
+            is_trunk: false,
+            unread: true,
+            decoder: Decoder::default(),
+            partial: Vec::new(),
+            blocked: None,
+            caller: None,
+            subscriptions: SmallVec::new(),
+            pace: Pace::new(now_ms),
+            in_flight: 0,
+            heard: beat,
+            expires: None,
+            credential: None,
+        }
     }
 
-    /// Serves the client until one of both ends it.
-    pub(crate) async fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let end = loop {
-            if let Err(end) = self.step().await {
-                break end;
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Whether a session has begun and not ended.
+    pub(crate) fn is_live(&self) -> bool {
+        self.stage == Stage::Connected
+    }
+
+    /// Sends a state, or misses it.
+    pub(crate) fn push(&mut self, frame: &Rc<[u8]>, beat: u32) -> Sent {
+        if self.blocked.is_some() {
+            return Sent::Missed;
+        }
+        match self.socket.write(frame) {
+            Ok(gone) if gone == frame.len() => Sent::Done,
+            Ok(gone) => {
+                let frame = Some(Rc::clone(frame));
+                self.blocked =
+                    Some(Box::new(Blocked { frame, gone, replies: Vec::new(), moved: beat }));
+                Sent::Begun
             }
-        };
-        drop(self.session);
-        if let End::Close(close) = end {
-            shared.counters.errors.add(u64::from(close.is_error()));
-            shared.counters.closed_slow.add(u64::from(close == Close::Slow));
-            let linger = Duration::from_secs(limits::LINGER_SECS);
-            // Whether the client takes the code in time is its own business.
-            let _ = timeout(linger, say_goodbye(self.socket, close)).await;
+            Err(_) => Sent::Gone,
         }
     }
 
-    async fn step(&mut self) -> Result<(), End> {
-        tokio::select! {
-            message = self.socket.next() => match message {
-                Some(message) => self.receive(message?).await,
-                None => Err(End::Gone),
-            },
-            () = self.session.mailbox().marked() => self.deliver().await,
-            () = self.timer.as_mut() => self.time_is_up().await,
-            () = self.stop.requested() => Err(Close::Shutdown.into()),
-        }
-    }
-
-    async fn receive(&mut self, message: Message) -> Result<(), End> {
-        match message {
-            Message::Text(text) => self.execute(&text).await,
-            Message::Binary(_) => Err(Close::BadRequest("a message must be text").into()),
-            // The library answers pings and closes, and gives no raw frames.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
-        }
-    }
-
-    /// Executes the commands of one frame in order.
-    async fn execute(&mut self, frame: &str) -> Result<(), End> {
-        let mut out = Outbox::default();
-        let mut bad = None;
-        for line in frame.split('\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let outcome = self.session.execute(line, &mut out);
-            if let Err(close) = outcome.and_then(|event| self.note(event)) {
-                bad = Some(close);
-                break;
+    /// Sends what the client may not miss.
+    pub(crate) fn send(&mut self, bytes: &[u8], beat: u32) -> Sent {
+        if let Some(blocked) = &mut self.blocked {
+            let most = if self.is_trunk { limits::TRUNK_BYTES } else { limits::WAITING_BYTES };
+            if blocked.replies.len() + bytes.len() > most {
+                return Sent::Slow;
             }
-            if out.len() >= limits::REPLY_BYTES {
-                self.write(out.take().into()).await?;
+            blocked.replies.extend_from_slice(bytes);
+            return Sent::Waits;
+        }
+        match self.socket.write(bytes) {
+            Ok(gone) if gone == bytes.len() => Sent::Done,
+            Ok(gone) => {
+                let replies = bytes[gone..].to_vec();
+                self.blocked =
+                    Some(Box::new(Blocked { frame: None, gone: 0, replies, moved: beat }));
+                Sent::Begun
             }
-        }
-        if out.len() > 0 {
-            self.write(out.take().into()).await?;
-        }
-        self.flush().await?;
-        bad.map_or(Ok(()), |close| Err(close.into()))
-    }
-
-    /// Sets the timer for what comes after an event.
-    fn note(&mut self, event: Event) -> Result<(), Close> {
-        let interval = self.shared.config.ping_interval;
-        match (event, self.next) {
-            (Event::Command, _) => {}
-            (Event::Connected, _) => {
-                let part = 0.5 + self.shared.fraction(self.session.connection()) / 2.0;
-                self.schedule(Next::Ping, Instant::now() + interval.mul_f64(part));
-            }
-            (Event::Pong, Next::Pong(pinged)) => self.schedule(Next::Ping, pinged + interval),
-            (Event::Pong, _) => return Err(Close::BadRequest("a pong without a ping")),
-        }
-        Ok(())
-    }
-
-    async fn time_is_up(&mut self) -> Result<(), End> {
-        match self.next {
-            Next::Connect => Err(Close::Stale.into()),
-            Next::Pong(_) => Err(Close::NoPong.into()),
-            Next::Ping => {
-                self.write(Utf8Bytes::from_static(PING)).await?;
-                self.flush().await?;
-                let now = Instant::now();
-                self.schedule(Next::Pong(now), now + self.shared.config.pong_timeout);
-                Ok(())
-            }
+            Err(_) => Sent::Gone,
         }
     }
 
-    fn schedule(&mut self, next: Next, at: Instant) {
-        self.next = next;
-        self.timer.as_mut().reset(at);
-    }
-
-    /// Sends the newest state of every view that has a new one.
-    async fn deliver(&mut self) -> Result<(), End> {
-        for slot in self.session.mailbox().take() {
-            // The state is looked up when the socket can take it, so that it is the newest.
-            self.drive(<Socket as Sink<Message>>::poll_ready).await?;
-            if let Some(push) = self.session.news(slot) {
-                self.write(push).await?;
-            }
-        }
-        self.flush().await
-    }
-
-    /// Puts one frame into the write buffer, when there is room for it.
-    async fn write(&mut self, text: Utf8Bytes) -> Result<(), End> {
-        self.drive(<Socket as Sink<Message>>::poll_ready).await?;
-        Ok(self.socket.start_send_unpin(Message::Text(text))?)
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        self.drive(<Socket as Sink<Message>>::poll_flush).await
-    }
-
-    /// Takes a step of writing to its end, as long as the client takes bytes.
-    async fn drive(&mut self, step: WriteStep) -> Result<(), End> {
-        loop {
-            let before = self.socket.get_ref().written();
-            tokio::select! {
-                biased;
-                done = poll_fn(|cx| step(Pin::new(&mut self.socket), cx)) => return Ok(done?),
-                () = self.stop.requested() => return Err(Close::Shutdown.into()),
-                () = sleep(self.shared.config.write_timeout) => {
-                    if self.socket.get_ref().written() == before {
-                        return Err(Close::Slow.into());
-                    }
+    /// Goes on where the socket took no more: `Done` when nothing is left, or `Waits`, or `Gone`.
+    pub(crate) fn resume(&mut self, beat: u32) -> Sent {
+        let Some(mut blocked) = self.blocked.take() else { return Sent::Done };
+        match blocked.write(&mut self.socket) {
+            Err(_) => Sent::Gone,
+            Ok(_) if blocked.is_empty() => Sent::Done,
+            Ok(moved) => {
+                if moved > 0 {
+                    blocked.moved = beat;
                 }
+                self.blocked = Some(blocked);
+                Sent::Waits
             }
         }
     }
 }
 
-/// Sends the close code and waits until the client has closed its side too.
-async fn say_goodbye(mut socket: Socket, close: Close) -> Result<(), Error> {
-    socket.send(Message::Close(Some(close.frame()))).await?;
-    Ok(socket.get_mut().finish().await?)
+impl Blocked {
+    fn write(&mut self, socket: &mut Socket) -> io::Result<usize> {
+        let mut moved = 0;
+        if let Some(frame) = &self.frame {
+            let rest = &frame[self.gone..];
+            let written = socket.write(rest)?;
+            self.gone += written;
+            moved += written;
+            if written < rest.len() {
+                return Ok(moved);
+            }
+            self.frame = None;
+        }
+        let written = if self.replies.is_empty() { 0 } else { socket.write(&self.replies)? };
+        self.replies.drain(..written);
+        Ok(moved + written)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frame.is_none() && self.replies.is_empty()
+    }
 }

@@ -1,32 +1,82 @@
 //! Every fixed limit of the hub, in one place, with the reason for its size.
 
-/// Largest message of a client in bytes. The first frame of a client with all its subscriptions
-/// has some 36 KB at most.
-pub const MESSAGE_BYTES: usize = 64 * 1024;
+/// Largest message of a client in bytes. The first frame of a client with all its subscriptions has
+/// some 20 KB at most.
+pub const MESSAGE_BYTES: usize = 32 * 1024;
 
-/// Largest handshake request in bytes, headers included. Cookies of browsers stay below it.
-pub const REQUEST_BYTES: usize = 8 * 1024;
+/// Largest message of a client before it has said who it is: `connect` with the longest token, and
+/// the subscriptions that some SDKs put into the same frame.
+pub const FIRST_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Most subscriptions of one connection: each is one bit of its mailbox.
+/// Largest message of a hub process that is a client of this hub: it subscribes for thousands.
+pub const TRUNK_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Most pieces of one message.
+pub const FRAGMENTS: u32 = 64;
+
+/// Most commands of one message.
+pub const COMMANDS: usize = 64;
+
+/// Most subscriptions of one connection.
 pub const CHANNELS: usize = 128;
 
-/// Most rows of a `top` view or RPC.
+/// Longest channel name in bytes: a board name, a member id and the words around them.
+pub const CHANNEL_BYTES: usize = 224;
+
+/// Most rows of a `top`, `page` or `friends` view.
 pub const ROWS: usize = 100;
 
-/// Replies to the commands of one frame are sent together up to about this many bytes, so that a
-/// frame full of commands cannot make the server hold all of its replies.
-pub const REPLY_BYTES: usize = 32 * 1024;
+/// Most neighbours on each side of an `around` view.
+pub const RADIUS: usize = 50;
 
-/// How many bytes a connection collects before it writes them to the socket. One message, a reply
-/// of [`REPLY_BYTES`] or a publication, may come on top.
-pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// Most rows of a `top` RPC, as over HTTP.
+pub const RPC_ROWS: usize = 1000;
 
-/// What a connection reads at once. Commands are small, and every connection has this buffer.
-pub const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Most neighbours on each side of an `around` RPC, as over HTTP.
+pub const RPC_RADIUS: usize = 500;
 
-/// Connections beyond the limit that are told so with a 503 at the same time; more are closed
-/// without a word.
+/// Replies to one message are at most about this long; commands beyond are refused with error 111,
+/// so that one message cannot make the server hold a pile of replies. One reply may come on top.
+pub const REPLY_BYTES: usize = 64 * 1024;
+
+/// Replies that wait for a socket that takes no more bytes; a client that lets more pile up is slow.
+pub const WAITING_BYTES: usize = 256 * 1024;
+
+/// Submits of one connection that may wait for their commit.
+pub const IN_FLIGHT: u32 = 64;
+
+/// The same for an API key, whose owner runs game servers.
+pub const KEY_IN_FLIGHT: u32 = 4096;
+
+/// What a worker reads from a socket at once.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Reads from one socket before others get their turn.
+pub const READS: usize = 4;
+
+/// Deliveries between two looks at sockets that have something to say: a millisecond or so.
+pub const SLICE: usize = 256;
+
+/// Connections accepted between two looks at the others.
+pub const ACCEPTS: usize = 64;
+
+/// Connections beyond the limit that are told so at the same time; more are closed without a word.
 pub const REFUSALS: usize = 256;
+
+/// Connections that wait in the kernel to be accepted.
+pub const BACKLOG: i32 = 4096;
+
+/// File descriptors that the hub leaves to the rest of the process.
+pub const SPARE_FILES: u64 = 1000;
+
+/// Connections closed in a second of a drain, at least: so few that come back disturb nobody.
+pub const DRAIN_PER_SECOND: u32 = 200;
 
 /// How long a closed connection waits for its client to take the close code, in seconds.
 pub const LINGER_SECS: u64 = 2;
+
+/// Commands in a row that are refused for their rate before the connection is closed.
+pub const STRIKES: u8 = 100;
+
+/// Bytes on their way to the other side of a trunk; when it lets more pile up it is taken for dead.
+pub const TRUNK_BYTES: usize = 64 * 1024 * 1024;

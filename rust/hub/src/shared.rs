@@ -1,58 +1,87 @@
-//! What the connections of a hub have in common.
+//! What the workers of a hub have in common. Read by all, and written rarely.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rankwire_engine::Engine;
+use rankwire_access::Access;
 
 use crate::config::Config;
-use crate::stats::Counters;
-use crate::views::Registry;
+use crate::stats::{Counters, Stats};
 
-/// What all connections of a hub use.
+/// A connection by worker, slot and generation.
+pub(crate) type Name = (usize, u32, u32);
+
+/// What all workers use.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Answers RPCs.
-    pub(crate) engine: Arc<Engine>,
-    /// The views, also refreshed by the ticker.
-    pub(crate) registry: Arc<Registry>,
     /// As given by the operator.
     pub(crate) config: Config,
+    /// Who may do what.
+    pub(crate) access: Arc<Access>,
     /// Read by [`Hub::stats`](crate::Hub::stats).
-    pub(crate) counters: Arc<Counters>,
-    /// Number of the connection that comes next.
-    next_connection: AtomicU64,
-    /// A secret of this hub, for ids that clients cannot guess and for spreading timers.
+    pub(crate) counters: Counters,
+    /// Connections of all workers, from the accept to the end.
+    held: AtomicU32,
+    /// The newest figures of the hub processes that are clients of this one.
+    relays: Mutex<HashMap<Name, Stats>>,
+    /// A secret of this hub, for ids that clients cannot guess.
     secret: RandomState,
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Arc<Engine>, config: Config, counters: Arc<Counters>) -> Self {
-        let registry = Registry::new(Arc::clone(&engine), Arc::clone(&counters));
+    pub(crate) fn new(config: Config, access: Arc<Access>) -> Self {
         Self {
-            engine,
-            registry: Arc::new(registry),
             config,
-            counters,
-            next_connection: AtomicU64::new(0),
+            access,
+            counters: Counters::default(),
+            held: AtomicU32::new(0),
+            relays: Mutex::default(),
             secret: RandomState::new(),
         }
     }
 
-    /// A number that no other connection of this hub has.
-    pub(crate) fn next_connection(&self) -> u64 {
-        self.next_connection.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// The id that a client is told: 128 bits that others cannot guess.
-    pub(crate) fn client_id(&self, connection: u64) -> String {
-        let half = |n: u8| self.secret.hash_one((connection, n));
+    pub(crate) fn client_id(&self, name: Name) -> String {
+        let half = |n: u8| self.secret.hash_one((name, n));
         format!("{:016x}{:016x}", half(0), half(1))
     }
 
-    /// A number from 0 to 1 that belongs to the connection, evenly spread over connections.
-    pub(crate) fn fraction(&self, connection: u64) -> f64 {
-        f64::from(self.secret.hash_one(connection) as u32) / f64::from(u32::MAX)
+    /// Counts a connection that was accepted. Returns how many there are with it.
+    pub(crate) fn hold(&self) -> u32 {
+        self.held.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Counts a connection that has ended.
+    pub(crate) fn release(&self) {
+        self.held.fetch_sub(1, Relaxed);
+    }
+
+    /// Connections of all workers.
+    pub(crate) fn held(&self) -> u32 {
+        self.held.load(Relaxed)
+    }
+
+    /// Takes note of another hub's figures; of its end, without.
+    pub(crate) fn relay(&self, name: Name, stats: Option<Stats>) {
+        let mut relays = self.relays();
+        match stats {
+            Some(stats) => relays.insert(name, stats),
+            None => relays.remove(&name),
+        };
+    }
+
+    /// The figures of this hub and of those that are its clients.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut sum = self.counters.snapshot();
+        for relay in self.relays().values() {
+            sum.add(*relay);
+        }
+        sum
+    }
+
+    fn relays(&self) -> MutexGuard<'_, HashMap<Name, Stats>> {
+        self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,237 +1,173 @@
-//! The registry of views: which are watched, what they show now and who must be told.
+//! The views of one worker, and the states that are on their way to watchers.
 //!
-//! The first watcher of a channel creates its view, the last one drops it. Views are grouped by
-//! board, because that is what changes: a tick asks each board once for its version, and all views
-//! of a board are encoded from the same version.
-//!
-//! Two kinds of locks, both held for short, never across an await, and taken in this order: the
-//! registry's for creating and dropping views, a view's for its watchers. Neither is held while
-//! states are encoded in a tick, nor when a connection reads one.
+//! A state *spreads*: its view stands in a queue until every watcher was visited, last one first. A
+//! watcher that leaves is replaced by the last in the list, which was visited before; so nobody is
+//! missed, and who is visited twice has the state already. While a view spreads its state stays the
+//! newest: a change in the meantime waits, and melts with those after it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
-use arc_swap::ArcSwap;
-use rankwire_engine::{Board, Engine, Snapshot, Version};
+use slab::Slab;
 
-use crate::channel::{self, Subject};
-use crate::mailbox::Mailbox;
-use crate::protocol::CommandError;
-use crate::state::{State, content};
-use crate::stats::Counters;
+use crate::channel::Subject;
+use crate::content::Content;
+use crate::delta;
+use crate::view::{End, View, Watcher};
 
-/// All views of the hub.
-#[derive(Debug)]
-pub(crate) struct Registry {
-    /// Where boards are looked up.
-    engine: Arc<Engine>,
-    /// The views of each board that has any, by the board's name.
-    groups: Mutex<HashMap<Box<str>, Group>>,
-    /// Shared with the whole hub.
-    counters: Arc<Counters>,
+/// A view with fewer watchers does not keep its frames: hardly anybody would share them.
+const SHARING: usize = 16;
+
+/// Identifies a view of a worker while it has watchers.
+pub(crate) type ViewId = u32;
+
+/// A state on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) view: ViewId,
+    /// So many watchers, the first of the list, were not visited yet.
+    pub(crate) left: u32,
 }
 
-/// The views of one life of a board.
-#[derive(Debug)]
-struct Group {
-    /// This life of the board; a later one has another id.
-    board: Arc<Board>,
-    /// Version of the list that the last tick encoded.
-    version: u64,
-    /// The views that have watchers.
-    views: HashMap<Subject, Arc<View>>,
-}
-
-/// One view: a subject of one life of a board.
-#[derive(Debug)]
-pub(crate) struct View {
-    /// The name that watchers subscribe to.
-    channel: Box<str>,
-    /// The board that the view shows a part of.
-    board: Arc<Board>,
-    /// Which part.
-    subject: Subject,
-    /// The newest state. Only the ticker stores another one.
-    state: ArcSwap<State>,
-    /// Set once, when the board is gone: there will be no other state.
-    ended: AtomicBool,
-    /// Who must be told, by the id of the connection.
-    watchers: Mutex<HashMap<u64, Watcher>>,
-}
-
-/// One connection that watches a view.
-#[derive(Debug, Clone)]
-pub(crate) struct Watcher {
-    /// Id of the connection.
-    pub(crate) connection: u64,
-    /// Its mailbox.
-    pub(crate) mailbox: Arc<Mailbox>,
-    /// Its slot for this view.
-    pub(crate) slot: usize,
-}
-
-/// What a tick has to do.
+/// All views of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Due {
-    /// Views of boards that have a new version, with that version.
-    pub(crate) changed: Vec<(Arc<View>, Snapshot)>,
-    /// Views of boards that are gone; the registry has forgotten them.
-    pub(crate) ended: Vec<Arc<View>>,
+pub(crate) struct Views {
+    table: Slab<View>,
+    /// The views that several clients may share, by channel.
+    shared: HashMap<Box<str>, ViewId>,
+    spreading: VecDeque<Spread>,
+    deltas: delta::Encoder,
 }
 
-impl Registry {
-    pub(crate) fn new(engine: Arc<Engine>, counters: Arc<Counters>) -> Self {
-        Self { engine, groups: Mutex::default(), counters }
+impl Views {
+    /// The view of a channel, if somebody watches it.
+    pub(crate) fn find(&self, channel: &str) -> Option<ViewId> {
+        self.shared.get(channel).copied()
     }
 
-    /// Finds or creates the view of a channel and adds a watcher to it.
-    pub(crate) fn watch(&self, channel: &str, watcher: Watcher) -> Result<Arc<View>, CommandError> {
-        let (name, subject) = channel::parse(channel)?;
-        let unknown =
-            |error: rankwire_engine::Error| CommandError::UnknownChannel(error.to_string());
-        let mut groups = lock(&self.groups);
-        let board = self.engine.board(name).map_err(unknown)?;
-        let group = groups.entry(name.into()).or_insert_with(|| Group::new(&board));
-        if group.board.id() != board.id() {
-            let ended = std::mem::replace(group, Group::new(&board));
-            self.end(ended);
+    /// A new view without watchers.
+    pub(crate) fn create(&mut self, channel: &str, subject: Subject, now: Instant) -> ViewId {
+        let is_shared = subject.is_shared();
+        let view = self.table.insert(View::new(channel, subject, now)) as ViewId;
+        if is_shared {
+            self.shared.insert(channel.into(), view);
         }
-        let view = match group.views.entry(subject) {
-            Entry::Occupied(entry) => Arc::clone(entry.get()),
-            Entry::Vacant(entry) => {
-                self.counters.views.add(1);
-                self.counters.publications.add(1);
-                let view = View::new(channel, board, entry.key().clone());
-                Arc::clone(entry.insert(Arc::new(view)))
-            }
-        };
-        lock(&view.watchers).insert(watcher.connection, watcher);
-        self.counters.subscriptions.add(1);
-        Ok(view)
+        view
     }
 
-    /// Takes a watcher from a view, and drops the view with its last one.
-    pub(crate) fn unwatch(&self, view: &Arc<View>, connection: u64) {
-        let mut groups = lock(&self.groups);
-        let mut watchers = lock(&view.watchers);
-        watchers.remove(&connection);
-        self.counters.subscriptions.sub(1);
-        if !watchers.is_empty() {
-            return;
-        }
-        // The board's group may be one of a later life, which knows nothing of this view.
-        let Some(group) = groups.get_mut(view.board.name()) else { return };
-        if group.views.get(&view.subject).is_some_and(|known| Arc::ptr_eq(known, view)) {
-            group.views.remove(&view.subject);
-            self.counters.views.sub(1);
-            if group.views.is_empty() {
-                groups.remove(view.board.name());
-            }
-        }
+    /// Drops a view that has no watchers.
+    pub(crate) fn remove(&mut self, view: ViewId) -> View {
+        let gone = self.table.remove(view as usize);
+        self.unlist(view, &gone.channel);
+        gone
     }
 
-    /// Finds what has changed since the last call.
-    pub(crate) fn due(&self) -> Due {
-        let mut due = Due::default();
-        let mut groups = lock(&self.groups);
-        groups.retain(|name, group| {
-            let lives = self.engine.board(name).is_ok_and(|board| board.id() == group.board.id());
-            if lives {
-                group.collect_changed(&mut due.changed);
+    /// The view, if it is there: queues may name one that has gone.
+    pub(crate) fn get_mut(&mut self, view: ViewId) -> Option<&mut View> {
+        self.table.get_mut(view as usize)
+    }
+
+    /// Adds a watcher. Returns where it stands in the view's list.
+    pub(crate) fn join(&mut self, view: ViewId, watcher: Watcher, delta: bool) -> u32 {
+        let view = &mut self[view];
+        view.watchers.push(watcher);
+        view.deltas += u32::from(delta);
+        view.watchers.len() as u32 - 1
+    }
+
+    /// Takes a watcher from its place in the view's list. Returns who stands there now.
+    pub(crate) fn leave(&mut self, view: ViewId, index: u32, delta: bool) -> Option<Watcher> {
+        let view = &mut self[view];
+        view.watchers.swap_remove(index as usize);
+        view.deltas -= u32::from(delta);
+        view.watchers.get(index as usize).copied()
+    }
+
+    /// Takes a new state, which spreads from now on. Returns how many it has to reach.
+    pub(crate) fn publish(&mut self, id: ViewId, content: Content, now: Instant) -> usize {
+        let Self { table, deltas, .. } = self;
+        table[id as usize].publish(content, now, deltas);
+        self.spread(id)
+    }
+
+    /// Ends a view: its watchers are told, and nobody else finds it.
+    pub(crate) fn end(&mut self, id: ViewId, end: End) {
+        let view = &mut self[id];
+        view.end = Some(end);
+        let channel = view.channel.clone();
+        self.unlist(id, &channel);
+        self.spread(id);
+    }
+
+    /// How many views there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether states are on their way.
+    pub(crate) fn is_spreading(&self) -> bool {
+        !self.spreading.is_empty()
+    }
+
+    /// The state that is next to be delivered, with up to `most` watchers to visit now: those before
+    /// `left`, the last one first. Other states get their turn after it.
+    pub(crate) fn next_slice(&mut self, most: usize) -> Option<(ViewId, u32, u32)> {
+        while let Some(mut spread) = self.spreading.pop_front() {
+            let Some(view) = self.table.get_mut(spread.view as usize) else { continue };
+            let left = spread.left.min(view.watchers.len() as u32);
+            spread.left = left.saturating_sub(most as u32);
+            if spread.left > 0 {
+                self.spreading.push_back(spread);
             } else {
-                self.counters.views.sub(group.views.len() as u64);
-                due.ended.extend(group.views.drain().map(|(_, view)| view));
+                view.spreading = false;
             }
-            lives
-        });
-        due
+            if left > 0 {
+                return Some((spread.view, left, spread.left));
+            }
+        }
+        None
     }
 
-    /// Encodes a view's state if it is another one now, and tells its watchers.
-    pub(crate) fn refresh(&self, view: &View, list: &Version) {
-        if view.refresh(list) {
-            self.counters.publications.add(1);
+    /// After a slice: what only few would share is given up.
+    pub(crate) fn rest(&mut self, view: ViewId) {
+        if let Some(view) = self.get_mut(view)
+            && !view.spreading
+            && view.watchers.len() < SHARING
+        {
+            view.forget_frames();
         }
     }
 
-    /// Ends the views of a board that was deleted and created again.
-    fn end(&self, group: Group) {
-        self.counters.views.sub(group.views.len() as u64);
-        group.views.into_values().for_each(|view| view.end());
-    }
-}
-
-impl Group {
-    fn new(board: &Arc<Board>) -> Self {
-        let version = board.load().version();
-        Self { board: Arc::clone(board), version, views: HashMap::new() }
-    }
-
-    fn collect_changed(&mut self, changed: &mut Vec<(Arc<View>, Snapshot)>) {
-        if self.board.load().version() != self.version {
-            // The ticker keeps it across awaits.
-            let list = self.board.snapshot();
-            self.version = list.version();
-            changed.extend(self.views.values().map(|view| (Arc::clone(view), list.clone())));
+    fn spread(&mut self, id: ViewId) -> usize {
+        let view = &mut self.table[id as usize];
+        let left = view.watchers.len() as u32;
+        if view.spreading {
+            // Only an end comes while a state spreads: everybody is visited again.
+            self.spreading.retain(|spread| spread.view != id);
         }
-    }
-}
-
-impl View {
-    fn new(channel: &str, board: Arc<Board>, subject: Subject) -> Self {
-        let list = board.load();
-        let state = State::new(1, channel, &board, &list, &content(&board, &list, &subject));
-        drop(list);
-        Self {
-            channel: channel.into(),
-            board,
-            subject,
-            state: ArcSwap::from_pointee(state),
-            ended: AtomicBool::new(false),
-            watchers: Mutex::default(),
-        }
+        view.spreading = true;
+        self.spreading.push_back(Spread { view: id, left });
+        left as usize
     }
 
-    /// The channel name.
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
-    }
-
-    /// The newest state, or nothing once the board is gone.
-    pub(crate) fn state(&self) -> Option<Arc<State>> {
-        // Pairs with `end`; a store that is missed here is followed by a mark in the mailbox.
-        if self.ended.load(Ordering::Acquire) { None } else { Some(self.state.load_full()) }
-    }
-
-    /// Ends the view: the board is gone.
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// Encodes the state if it is another one now. Returns whether it was.
-    fn refresh(&self, list: &Version) -> bool {
-        let old = self.state.load();
-        let content = content(&self.board, list, &self.subject);
-        if old.content() == content {
-            return false;
-        }
-        let new = State::new(old.number + 1, &self.channel, &self.board, list, &content);
-        self.state.store(Arc::new(new));
-        self.wake();
-        true
-    }
-
-    fn wake(&self) {
-        for watcher in lock(&self.watchers).values() {
-            watcher.mailbox.mark(watcher.slot);
+    /// Makes a view one that nobody finds, if it is one that could be found.
+    fn unlist(&mut self, view: ViewId, channel: &str) {
+        if self.find(channel) == Some(view) {
+            self.shared.remove(channel);
         }
     }
 }
 
-/// Locks a map whose users do not panic; if one did, the worst would be a group without views.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl std::ops::Index<ViewId> for Views {
+    type Output = View;
+
+    fn index(&self, view: ViewId) -> &View {
+        &self.table[view as usize]
+    }
+}
+
+impl std::ops::IndexMut<ViewId> for Views {
+    fn index_mut(&mut self, view: ViewId) -> &mut View {
+        &mut self.table[view as usize]
+    }
 }

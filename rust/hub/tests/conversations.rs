@@ -4,19 +4,28 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, World, quick};
+use support::{Client, World, closed, failed, quick};
 use tokio_tungstenite::tungstenite::Message;
 
-/// One frame of a client and all that the server answers to it; VERSION stands for the board's.
+/// One frame of a client and all that the server answers to it; words in capitals stand for what
+/// depends on the board.
 type Exchange<'a> = (&'a str, &'a [&'a str]);
 
 async fn talk(world: &World, exchanges: &[Exchange<'_>]) {
-    let version = world.version("b").to_string();
+    let version = world.version("b");
+    let epoch = format!("{:x}", world.engine.board("b").unwrap().id());
     let mut client = world.connect().await;
     for (frame, answers) in exchanges {
-        client.send(frame).await;
+        let offset = (version + 1).to_string();
+        client.send(&frame.replace("EPOCH", &epoch).replace("OFFSET", &offset)).await;
         for answer in *answers {
-            let answer = answer.replace("VERSION", &version);
+            let answer = answer
+                .replace("SUBSCRIBED", &format!(
+                    r#"{{"recoverable":true,"positioned":true,"epoch":"{epoch}","offset":OFFSET}}"#
+                ))
+                .replace("OFFSET", &(version + 1).to_string())
+                .replace("VERSION", &version.to_string())
+                .replace("EPOCH", &epoch);
             let wanted: Value = serde_json::from_str(&answer).unwrap();
             assert_eq!(client.next().await, wanted, "answer to {frame}");
         }
@@ -44,29 +53,92 @@ async fn commands_are_answered() {
     let world = World::new(quick());
     let exchanges: &[&[Exchange<'_>]] = &[
         &[(
-            r#"{"id":2,"subscribe":{"channel":"board:b:top:2","flag":1,"recover":true}}"#,
+            r#"{"id":2,"subscribe":{"channel":"board:b:top:2","flag":1}}"#,
             &[
-                r#"{"id":2,"subscribe":{}}"#,
-                r#"{"push":{"channel":"board:b:top:2","pub":{"data":{"board":"b","version":VERSION,"total":3,
-                    "entries":[{"member":"ann","score":30},{"member":"bob","score":20}]}}}}"#,
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:top:2","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"entries":[{"member":"ann","score":30},{"member":"bob","score":20}]}}}}"#,
             ],
         )],
         &[(
             r#"{"id":2,"subscribe":{"channel":"board:b:member:bob"}}"#,
             &[
-                r#"{"id":2,"subscribe":{}}"#,
-                r#"{"push":{"channel":"board:b:member:bob","pub":{"data":{"board":"b","version":VERSION,
-                    "member":"bob","score":20,"rank":2,"total":3}}}}"#,
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:member:bob","pub":{"offset":OFFSET,"data":{
+                    "version":VERSION,"total":3,"rank":2,"score":20}}}}"#,
             ],
         )],
         &[(
             r#"{"id":2,"subscribe":{"channel":"board:b:member:a:\"é\""}}"#,
             &[
-                r#"{"id":2,"subscribe":{}}"#,
-                r#"{"push":{"channel":"board:b:member:a:\"é\"","pub":{"data":{"board":"b","version":VERSION,
-                    "member":"a:\"é\"","score":null,"rank":null,"total":3}}}}"#,
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:member:a:\"é\"","pub":{"offset":OFFSET,"data":{
+                    "version":VERSION,"total":3,"rank":null,"score":null}}}}"#,
             ],
         )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:page:2-9"}}"#,
+            &[
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:page:2-9","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"from":2,"entries":[{"member":"bob","score":20},{"member":"cid","score":10}]}}}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:around:cid:1"}}"#,
+            &[
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:around:cid:1","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"from":2,"entries":[{"member":"bob","score":20},{"member":"cid","score":10}]}}}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:around:zoe:1"}}"#,
+            &[
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:around:zoe:1","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"from":null,"entries":[]}}}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:friends","data":{"members":["zoe","cid","ann","cid"]}}}"#,
+            &[
+                r#"{"id":2,"subscribe":SUBSCRIBED}"#,
+                r#"{"push":{"channel":"board:b:friends","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"entries":[{"rank":1,"member":"ann","score":30},{"rank":3,"member":"cid","score":10}]}}}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:events"}}"#,
+            &[r#"{"id":2,"subscribe":SUBSCRIBED}"#],
+        )],
+        // Who has the newest state gets none; who has an older one gets the newest in the reply; the
+        // positions of another life of the board count for nothing.
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:top:1","recover":true,"epoch":"EPOCH","offset":OFFSET}}"#,
+            &[
+                r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"EPOCH","offset":OFFSET,
+                "was_recovering":true,"recovered":true}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:top:1","recover":true,"epoch":"EPOCH","offset":1}}"#,
+            &[
+                r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"EPOCH","offset":1,
+                "was_recovering":true,"recovered":true,"publications":[
+                {"offset":OFFSET,"data":{"version":VERSION,"total":3,"entries":[{"member":"ann","score":30}]}}]}}"#,
+            ],
+        )],
+        &[(
+            r#"{"id":2,"subscribe":{"channel":"board:b:top:1","recover":true,"epoch":"x","offset":OFFSET}}"#,
+            &[
+                r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"EPOCH","offset":OFFSET,
+                "was_recovering":true}}"#,
+                r#"{"push":{"channel":"board:b:top:1","pub":{"offset":OFFSET,"data":{"version":VERSION,
+                    "total":3,"entries":[{"member":"ann","score":30}]}}}}"#,
+            ],
+        )],
+        &[(r#"{"id":2,"ping":{}}"#, &[r#"{"id":2,"ping":{}}"#])],
         &[
             (
                 r#"{"id":2,"rpc":{"method":"rank","data":{"board":"b","member":"cid"}}}"#,
@@ -95,14 +167,21 @@ async fn commands_are_answered() {
 #[tokio::test]
 async fn errors_answer_one_command_and_the_connection_stays() {
     let world = World::new(quick());
-    let unavailable =
-        ["publish", "history", "presence", "presence_stats", "refresh", "sub_refresh"];
+    let unavailable = ["publish", "history", "presence", "presence_stats", "sub_refresh"];
     for command in unavailable {
         let frame = format!(r#"{{"id":5,"{command}":{{"channel":"board:b:top:1"}}}}"#);
         talk(&world, &[(&frame, &[r#"{"id":5,"error":{"code":108,"message":"not available"}}"#])])
             .await;
     }
-    for channel in ["", "board:b", "board:b:top:0", "board:b:top:101", "board:b:page:1", "x"] {
+    for channel in [
+        "",
+        "board:b",
+        "board:b:top:0",
+        "board:b:top:101",
+        "board:b:page:1",
+        "x",
+        "board:b:friends:",
+    ] {
         let frame = format!(r#"{{"id":5,"subscribe":{{"channel":"{channel}"}}}}"#);
         let error = r#"{"id":5,"error":{"code":102,"message":"unknown channel"}}"#;
         talk(&world, &[(&frame, &[error])]).await;
@@ -115,8 +194,12 @@ async fn errors_answer_one_command_and_the_connection_stays() {
                 &[r#"{"id":5,"error":{"code":102,"message":"there is no board named \"no\""}}"#],
             ),
             (
-                r#"{"id":6,"rpc":{"method":"submit","data":{}}}"#,
+                r#"{"id":6,"rpc":{"method":"player-submit","data":{}}}"#,
                 &[r#"{"id":6,"error":{"code":104,"message":"method not found"}}"#],
+            ),
+            (
+                r#"{"id":6,"subscribe":{"channel":"board:b:friends","data":{"members":[]}}}"#,
+                &[r#"{"id":6,"error":{"code":107,"message":"bad request: members: 1 to 100 names"}}"#],
             ),
         ],
     )
@@ -149,12 +232,17 @@ async fn rpc_errors_name_what_is_wrong() {
         ("rank", r#"{"board":"b","member":"ann","x":1}"#, 107, "data: may only have board, member"),
         ("rank", r#"{"board":"no","member":"ann"}"#, 404, r#"there is no board named "no""#),
         ("rank", r#"{"board":"b","member":"zoe"}"#, 404, r#"the board has no member "zoe""#),
-        ("top", r#"{"board":"b","limit":0}"#, 107, "limit: must be an integer from 1 to 100"),
-        ("top", r#"{"board":"b","limit":101}"#, 107, "limit: must be"),
+        ("top", r#"{"board":"b","limit":0}"#, 107, "limit: must be an integer from 1 to 1000"),
+        ("top", r#"{"board":"b","limit":1001}"#, 107, "limit: must be"),
         ("top", r#"{"board":"b","limit":"5"}"#, 107, "limit: must be"),
         ("top", r#"{"board":"b","offset":-1}"#, 107, "offset: must be"),
         ("top", r#"{"board":"b","offset":1.5}"#, 107, "offset: must be"),
         ("top", r#"{"board":"no"}"#, 404, r#"there is no board named "no""#),
+        ("around", r#"{"board":"b","member":"ann","radius":501}"#, 107, "radius: must be"),
+        ("around", r#"{"board":"b","member":"zoe"}"#, 404, r#"the board has no member "zoe""#),
+        ("count", r#"{"board":"b","min":1.5}"#, 107, "min: a score on this board is an integer"),
+        ("count", r#"{"board":"b","max":"x"}"#, 107, "max: must be a number"),
+        ("submit", r#"{"board":"b","member":"ann"}"#, 107, "score: is required"),
     ];
     for (method, data, code, message) in cases {
         let reply = client.rpc(method, data).await;
@@ -162,9 +250,10 @@ async fn rpc_errors_name_what_is_wrong() {
         let text = reply["error"]["message"].as_str().unwrap();
         assert!(text.contains(message), "{method} {data}: {text}");
     }
-    let reply = client.rpc("top", &format!(r#"{{"board":"b","offset":{}}}"#, u64::MAX)).await;
+    let reply = client.rpc("top", &format!(r#"{{"board":"b","offset":{}}}"#, u32::MAX)).await;
     assert_eq!(reply["rpc"]["data"]["entries"], json!([]));
-    assert_eq!(world.hub.stats().errors_total, cases.len() as u64);
+    let stats = world.hub.stats();
+    assert_eq!(failed(&stats, 107) + failed(&stats, 404), cases.len() as u64);
 }
 
 #[tokio::test]
@@ -172,22 +261,23 @@ async fn bad_requests_close_for_good() {
     let world = World::new(quick());
     let hello = r#"{"id":1,"connect":{}}"#;
     let huge = format!(r#"{{"id":2,"send":"{}"}}"#, "x".repeat(65_536));
+    let many = [r#"{"send":{}}"#; 65].join("\n");
     let cases: &[(&[&str], &str)] = &[
         (&[r#"{"id":1,"subscribe":{"channel":"board:b:top:5"}}"#], "connect must come first"),
         (&[r#"{"id":1,"rpc":{"method":"top"}}"#], "connect must come first"),
         (&["{}"], "connect must come first"),
+        (&[hello, hello], "already connected"),
         (&[r#"{"connect":{}}"#], "a command needs an id"),
         (&["hello"], "not a command"),
         (&["[]"], "not a command"),
         (&[r#"{"id":-1,"connect":{}}"#], "not a command"),
         (&[r#"{"id":1,"connect":{}"#], "not a command"),
-        (&[hello, hello], "already connected"),
-        (&[hello, "{}"], "a pong without a ping"),
         (&[hello, r#"{"id":5}"#], "unknown command"),
         (&[hello, r#"{"id":5,"dance":{}}"#], "unknown command"),
         (&[hello, r#"{"subscribe":{"channel":"board:b:top:5"}}"#], "a command needs an id"),
         (&[hello, r#"{"id":5,"subscribe":{"channel":5}}"#], "not a command"),
-        (&[hello, &huge], "message larger than 64 KiB"),
+        (&[hello, &huge], "message too large"),
+        (&[hello, &many], "too many commands in a message"),
     ];
     for (frames, reason) in cases {
         let mut client = Client::open(world.hub.address()).await;
@@ -196,7 +286,7 @@ async fn bad_requests_close_for_good() {
         }
         assert_eq!(client.closed().await, (3501, (*reason).to_owned()), "{frames:?}");
     }
-    assert_eq!(world.hub.stats().errors_total, cases.len() as u64);
+    assert_eq!(closed(&world.hub.stats(), 3501), cases.len() as u64);
 }
 
 #[tokio::test]
@@ -248,14 +338,26 @@ async fn commands_of_one_frame_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_frame_full_of_commands_is_answered_in_several() {
+async fn replies_to_one_message_are_limited() {
     let world = World::new(quick());
+    let names: Vec<_> = (0..100).map(|n| format!("{n:0>120}")).collect();
+    let crowd: Vec<_> = names.iter().map(|name| (name.as_str(), 5)).collect();
+    world.submit("b", &crowd);
     let mut client = world.connect().await;
-    let frame: Vec<_> = (1..=1000)
-        .map(|id| format!(r#"{{"id":{id},"rpc":{{"method":"top","data":{{"board":"b"}}}}}}"#))
-        .collect();
-    client.send(&frame.join("\n")).await;
-    for id in 1..=1000 {
-        assert_eq!(client.next().await["id"], id);
+    let call = |id| {
+        format!(r#"{{"id":{id},"rpc":{{"method":"top","data":{{"board":"b","limit":100}}}}}}"#)
+    };
+    client.send(&(1..=64).map(call).collect::<Vec<_>>().join("\n")).await;
+    let mut bytes = 0;
+    for id in 1..=64 {
+        let reply = client.next().await;
+        assert_eq!(reply["id"], id);
+        if bytes < 64 * 1024 {
+            assert_eq!(reply["rpc"]["data"]["entries"].as_array().unwrap().len(), 100);
+            bytes += reply.to_string().len();
+        } else {
+            assert_eq!(reply["error"]["code"], 111, "{reply}");
+        }
     }
+    client.rpc("top", r#"{"board":"b"}"#).await;
 }

@@ -27,17 +27,19 @@ async fn raw(world: &World, request: &[u8]) -> String {
 #[tokio::test]
 async fn other_requests_are_refused_with_a_reason() {
     let world = World::new(quick());
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    let upgrade = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let path = "/connection/websocket";
     let cases = [
         (format!("GET / HTTP/1.1\r\n{upgrade}\r\n"), 404),
-        ("GET /metrics HTTP/1.1\r\n\r\n".to_owned(), 404),
+        ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 404),
         (format!("GET {path}/ HTTP/1.1\r\n{upgrade}\r\n"), 404),
         (format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"), 426),
         (format!("GET {path} HTTP/1.1\r\n{}\r\n", upgrade.replace("13", "12")), 426),
         (format!("GET {path} HTTP/1.1\r\n{upgrade}Sec-WebSocket-Protocol: mqtt\r\n\r\n"), 400),
-        (format!("POST {path} HTTP/1.1\r\n\r\n"), 400),
+        (format!("POST {path} HTTP/1.1\r\nHost: x\r\n\r\n"), 405),
+        (format!("GET {path} HTTP/1.1\r\n\r\n"), 400),
+        (format!("GET {path} HTTP/1.1\r\nOrigin: http://y\r\n{upgrade}\r\n"), 403),
         ("\u{16}\u{3}\u{1} TLS?\r\n\r\n".to_owned(), 400),
         (format!("GET {path} HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(8192)), 431),
     ];
@@ -58,7 +60,7 @@ async fn a_client_may_offer_the_protocol_and_a_query() {
     let address = world.hub.address();
     let url = format!("ws://{address}/connection/websocket?format=json");
     let mut request = url.into_client_request().unwrap();
-    let offer = "centrifuge-protobuf, centrifuge-json".parse().unwrap();
+    let offer = "mqtt, centrifuge-json".parse().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", offer);
     let stream = TcpStream::connect(address).await.unwrap();
     // The client of this test fails the handshake if the server does not choose.
@@ -136,7 +138,7 @@ async fn a_client_that_does_not_answer_a_ping_is_closed() {
     let (ping_interval, pong_timeout) = (SHORT * 2, SHORT);
     let world = World::new(Config { ping_interval, pong_timeout, ..quick() });
     let mut client = world.connect().await;
-    assert_eq!(client.next().await, json!({}));
+    assert_eq!(client.next_or_ping().await, json!({}));
     assert_eq!(client.closed().await, (3012, "no pong".to_owned()));
 }
 
@@ -147,7 +149,7 @@ async fn a_client_that_answers_pings_stays() {
     let world = World::new(Config { ping_interval, pong_timeout, ..quick() });
     let mut client = world.connect().await;
     for _ in 0..2 {
-        assert_eq!(client.next().await, json!({}));
+        assert_eq!(client.next_or_ping().await, json!({}));
         client.send("{}").await;
     }
     client.subscribe("board:b:top:1").await;

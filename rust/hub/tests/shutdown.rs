@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rankwire_hub::{Config, Hub};
-use support::{Client, World, quick};
+use support::{Client, World, open, quick};
 use tokio::net::TcpStream;
 
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn everybody_is_told_to_come_back_and_can() {
@@ -39,7 +39,7 @@ async fn everybody_is_told_to_come_back_and_can() {
     assert_eq!((stats.connections, stats.subscriptions, stats.views), (0, 0, 0));
     hub.shutdown(GRACE);
 
-    let hub = Hub::start(engine, Config { address, ..quick() }).unwrap();
+    let hub = Hub::start(engine, open(), Config { address, ..quick() }).unwrap();
     let mut client = Client::connect(hub.address()).await;
     assert_eq!(client.subscribe("board:b:top:5").await["total"], 3);
 }
@@ -58,9 +58,9 @@ fn a_hub_that_cannot_start_says_why() {
     let world = World::new(quick());
     let address = world.hub.address();
     let engine = Arc::clone(&world.engine);
-    let taken = Hub::start(engine, Config { address, ..quick() }).unwrap_err();
+    let taken = Hub::start(engine, open(), Config { address, ..quick() }).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     let invalid = Config { threads: 0, ..quick() };
-    let invalid = Hub::start(Arc::clone(&world.engine), invalid).unwrap_err();
+    let invalid = Hub::start(Arc::clone(&world.engine), open(), invalid).unwrap_err();
     assert_eq!(invalid.kind(), std::io::ErrorKind::InvalidInput);
 }

@@ -7,8 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rankwire_engine::{Checkpoint, Engine};
 
-/// Id, name, score, order, policy, ties, seed, version and number of changed members.
-type BoardRow<'py> = (u64, String, String, String, String, String, Bound<'py, PyBytes>, u64, usize);
+/// Id, name, score, order, policy, ties, seed, version, whether players may submit, and number of
+/// changed members.
+type BoardRow<'py> =
+    (u64, String, String, String, String, String, Bound<'py, PyBytes>, u64, bool, usize);
 
 #[pyclass(frozen, name = "Checkpoint", module = "rankwire._core")]
 pub struct PyCheckpoint {
@@ -48,7 +50,8 @@ impl PyCheckpoint {
                 let seed = PyBytes::new(py, &board.seed());
                 let name = board.name().to_owned();
                 let (version, members) = (changed.version(), changed.len());
-                (board.id(), name, score, order, policy, ties, seed, version, members)
+                let players = config.player_submits;
+                (board.id(), name, score, order, policy, ties, seed, version, players, members)
             };
             Ok(checkpoint.boards.iter().map(row).collect())
         })

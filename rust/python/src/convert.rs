@@ -1,9 +1,11 @@
 //! Conversions between Python values and the engine's types.
 
+use std::ops::Range;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyTuple};
 use rankwire_engine::local::{MAX_COLUMNS, Scores};
-use rankwire_engine::{BoardConfig, Error, Reply, Score, Submit};
+use rankwire_engine::{BoardConfig, Error, Outcome, Reply, Score, Submit};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
@@ -90,13 +92,20 @@ impl From<PySubmit> for Submit {
     }
 }
 
-/// A board configuration from its four words.
-pub fn config(score: &str, order: &str, policy: &str, ties: &str) -> PyResult<BoardConfig> {
+/// A board configuration from its four words and who may submit.
+pub fn config(
+    score: &str,
+    order: &str,
+    policy: &str,
+    ties: &str,
+    player_submits: bool,
+) -> PyResult<BoardConfig> {
     Ok(BoardConfig {
         score: word("score", score)?,
         order: word("order", order)?,
         policy: word("policy", policy)?,
         ties: word("ties", ties)?,
+        player_submits,
     })
 }
 
@@ -111,40 +120,51 @@ pub fn word<'a, T: Deserialize<'a>>(field: &'static str, word: &'a str) -> PyRes
 pub type PyReply<'py> = (u64, Bound<'py, PyAny>);
 
 /// The replies of a batch, encoded while the interpreter is free.
-pub fn encode(replies: Vec<Reply>) -> Vec<(u64, Result<Answer, Error>)> {
-    let encode = |reply: Reply| {
+pub fn encode(replies: Vec<Reply>) -> Encoded {
+    let mut json = Vec::new();
+    let mut encode = |reply: Reply| {
         let answer = reply.outcome.map(|outcome| {
+            let start = json.len();
+            outcome.write_json(&mut json);
             let created = match outcome {
-                rankwire_engine::Outcome::Board { created, .. } => Some(created),
+                Outcome::Board { created, .. } => Some(created),
                 _ => None,
             };
-            Answer { json: outcome.to_json(), created }
+            Answer { json: start..json.len(), created }
         });
         (reply.ticket, answer)
     };
-    replies.into_iter().map(encode).collect()
+    let answers = replies.into_iter().map(&mut encode).collect();
+    Encoded { json, answers }
+}
+
+/// The replies of a batch with their JSON in one piece.
+pub struct Encoded {
+    json: Vec<u8>,
+    answers: Vec<(u64, Result<Answer, Error>)>,
 }
 
 /// An encoded outcome.
-pub struct Answer {
-    json: Vec<u8>,
+struct Answer {
+    /// Where it stands in the JSON of all.
+    json: Range<usize>,
     created: Option<bool>,
 }
 
 /// The replies as Python objects.
-pub fn replies(
-    py: Python<'_>,
-    replies: Vec<(u64, Result<Answer, Error>)>,
-) -> PyResult<Vec<PyReply<'_>>> {
+pub fn replies(py: Python<'_>, Encoded { json, answers }: Encoded) -> PyResult<Vec<PyReply<'_>>> {
     let convert = |(ticket, answer): (u64, Result<Answer, Error>)| {
         let value = match answer {
-            Ok(Answer { json, created: None }) => PyBytes::new(py, &json).into_any(),
-            Ok(Answer { json, created: Some(created) }) => {
-                (created, PyBytes::new(py, &json)).into_pyobject(py)?.into_any()
+            Ok(Answer { json: place, created }) => {
+                let bytes = PyBytes::new(py, &json[place]);
+                match created {
+                    None => bytes.into_any(),
+                    Some(created) => (created, bytes).into_pyobject(py)?.into_any(),
+                }
             }
             Err(error) => to_py(&error).into_value(py).into_bound(py).into_any(),
         };
         Ok((ticket, value))
     };
-    replies.into_iter().map(convert).collect()
+    answers.into_iter().map(convert).collect()
 }

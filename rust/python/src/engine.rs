@@ -28,6 +28,7 @@ impl PyEngine {
         self.inner.origin()
     }
 
+    #[pyo3(signature = (board, score, order, policy, ties, player_submits=false))]
     fn create_board(
         &self,
         board: String,
@@ -35,8 +36,9 @@ impl PyEngine {
         order: &str,
         policy: &str,
         ties: &str,
+        player_submits: bool,
     ) -> PyResult<u64> {
-        let config = config(score, order, policy, ties)?;
+        let config = config(score, order, policy, ties, player_submits)?;
         self.enqueue(Command::Create { board, config })
     }
 
@@ -161,6 +163,10 @@ impl PyEngine {
 
     fn describe<'py>(&self, py: Python<'py>, board: &str) -> PyResult<Bound<'py, PyBytes>> {
         bytes(py, Ok(answer::description(&*self.board(board)?)))
+    }
+
+    fn player_submits(&self, board: &str) -> PyResult<bool> {
+        Ok(self.board(board)?.config().player_submits)
     }
 
     fn boards<'py>(&self, py: Python<'py>, after: &str, limit: usize) -> Bound<'py, PyBytes> {

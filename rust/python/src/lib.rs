@@ -1,10 +1,12 @@
-//! The extension module `rankwire._core`: the engine, the hub and boards in memory for Python.
+//! The extension module `rankwire._core`: the engine, the hub, access and boards in memory for
+//! Python.
 //!
 //! Thin on purpose: every class wraps one Rust type, converts arguments and maps errors. What the
 //! classes promise is documented where Python programmers look, in `python/rankwire/_core.pyi`.
 //! All state is behind `Arc`s and locks of the crates below and no Python object is kept but a few
 //! types, so the module needs no interpreter lock of its own.
 
+mod access;
 mod board;
 mod checkpoint;
 mod convert;
@@ -25,6 +27,8 @@ mod _core {
     use pyo3::types::PyDict;
 
     #[pymodule_export]
+    use crate::access::{PyAccess, PyCaller};
+    #[pymodule_export]
     use crate::board::{PyBoard, PySnapshot, PyStandings};
     #[pymodule_export]
     use crate::checkpoint::PyCheckpoint;
@@ -32,8 +36,8 @@ mod _core {
     use crate::engine::{PyEngine, PySealed};
     #[pymodule_export]
     use crate::errors::{
-        BusyError, ConflictError, CorruptError, InvalidError, LimitError, NotFoundError,
-        RankwireError, UnavailableError,
+        BusyError, ConflictError, CorruptError, ForbiddenError, InvalidError, LimitError,
+        NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError, UnavailableError,
     };
     #[pymodule_export]
     use crate::hub::PyHub;

@@ -9,7 +9,7 @@ use rankwire_engine::{BoardRow, Limits, MemberRow, Recovery};
 
 use crate::convert::config;
 use crate::engine::PyEngine;
-use crate::errors::to_py;
+use crate::errors::{invalid, to_py};
 
 /// Member, code, stamp and generation as the storage keeps them.
 type PyRow = (String, Option<i64>, Option<i64>, u32);
@@ -64,8 +64,14 @@ impl PyRecovery {
         ties: &str,
         seed: [u8; 16],
         version: u64,
+        player_submits: i64,
     ) -> PyResult<()> {
-        let config = config(score, order, policy, ties)?;
+        let player_submits = match player_submits {
+            0 => false,
+            1 => true,
+            _ => return Err(invalid("player_submits", "player_submits is 0 or 1")),
+        };
+        let config = config(score, order, policy, ties, player_submits)?;
         py.detach(|| {
             self.with(|state| {
                 state.flush()?;

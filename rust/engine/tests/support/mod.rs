@@ -192,7 +192,7 @@ impl Server {
 
     /// The JSON of a command that succeeds alone in its batch.
     pub(crate) fn json(&mut self, command: Command) -> String {
-        text(self.ask(command).unwrap().to_json())
+        json(&self.ask(command).unwrap())
     }
 
     /// Takes a checkpoint and stores it; whether there was anything to store.
@@ -218,6 +218,13 @@ impl Server {
 
 pub(crate) fn page(engine: &Engine, board: &str) -> String {
     text(engine.board(board).unwrap().page(0, 100).1.to_vec())
+}
+
+/// The JSON of an outcome, which is appended to what is there.
+pub(crate) fn json(outcome: &Outcome) -> String {
+    let mut out = b"before".to_vec();
+    outcome.write_json(&mut out);
+    text(out).strip_prefix("before").unwrap().to_owned()
 }
 
 pub(crate) fn text(json: Vec<u8>) -> String {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rankwire_access::{Access, Mode, Policy as AccessPolicy};
 use rankwire_engine::{BoardConfig, Command, Engine, Limits, Policy, Recovery, Score, Submit};
-use rankwire_hub::{Config, Hub, Stats};
+use rankwire_hub::{CLOSE_CODES, Config, ERROR_CODES, Hub, Stats};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -32,7 +33,7 @@ impl World {
     pub(crate) fn new(mut config: Config) -> Self {
         config.address = SocketAddr::from(([127, 0, 0, 1], 0));
         let engine = Arc::new(Recovery::new([]).finish(1, Limits::default()));
-        let hub = Hub::start(Arc::clone(&engine), config).unwrap();
+        let hub = Hub::start(Arc::clone(&engine), open(), config).unwrap();
         let world = Self { engine, hub };
         world.create("b");
         world.submit("b", &[("ann", 30), ("bob", 20), ("cid", 10)]);
@@ -89,9 +90,32 @@ impl World {
     }
 }
 
-/// A configuration with a short tick.
+/// A configuration with short ticks.
 pub(crate) fn quick() -> Config {
-    Config { tick: Duration::from_millis(1), ..Config::default() }
+    let tick = Duration::from_millis(1);
+    Config { tick, personal_tick: tick, ..Config::default() }
+}
+
+/// Everybody may do everything.
+pub(crate) fn open() -> Arc<Access> {
+    Arc::new(Access::new(AccessPolicy {
+        mode: Mode::Open,
+        anonymous_read: false,
+        audience: None,
+        issuer: None,
+        key_submits_per_second: 0,
+        member_submits_per_second: 0,
+    }))
+}
+
+/// How many commands were answered with an error, by code.
+pub(crate) fn failed(stats: &Stats, code: u16) -> u64 {
+    stats.failed[ERROR_CODES.iter().position(|known| *known == code).unwrap()]
+}
+
+/// How many connections the hub has closed, by code.
+pub(crate) fn closed(stats: &Stats, code: u16) -> u64 {
+    stats.closed[CLOSE_CODES.iter().position(|known| *known == code).unwrap()]
 }
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -148,8 +172,19 @@ impl Client {
         within(self.socket.send(message)).await.unwrap();
     }
 
-    /// The next object.
+    /// The next object that is no ping; pings are answered.
     pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            let object = self.next_or_ping().await;
+            if object != json!({}) {
+                return object;
+            }
+            self.send("{}").await;
+        }
+    }
+
+    /// The next object.
+    pub(crate) async fn next_or_ping(&mut self) -> Value {
         while self.objects.is_empty() {
             match within(self.socket.next()).await.unwrap().unwrap() {
                 Message::Text(text) => {
@@ -189,7 +224,8 @@ impl Client {
     pub(crate) async fn subscribe(&mut self, channel: &str) -> Value {
         self.send(&json!({"id": 2, "subscribe": {"channel": channel, "flag": 1}}).to_string())
             .await;
-        assert_eq!(self.next().await, json!({"id": 2, "subscribe": {}}));
+        let reply = self.next().await;
+        assert_eq!(reply["subscribe"]["recoverable"], true, "{reply}");
         self.publication(channel).await
     }
 

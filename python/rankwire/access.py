@@ -1,0 +1,210 @@
+"""Who may do what: gives the core's `Access` its API keys and token keys, and keeps them fresh.
+
+Keys that are created or revoked and token keys that are exchanged count within two seconds, without
+a restart. What cannot be read at the start keeps the server from starting. What cannot be read
+later is logged, and the keys that were read before stay in force. Also decides which settings would
+put a server before other machines without a guard.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from rankwire import _core
+from rankwire.storage import StorageError
+from rankwire.storage.keys import KeyStore
+
+if TYPE_CHECKING:
+    from rankwire.settings import Auth, Settings
+
+# Between two looks at what may have changed.
+_LOOK_SECONDS: Final = 1.0
+# More of a JWKS file than the core takes.
+_JWKS_BYTES: Final = 128 * 1024
+
+_Signature = tuple[int, int, int, int]
+
+_log = structlog.get_logger(__name__)
+
+
+class AccessError(Exception):
+    """The server must not start like this; the message names the way out."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address. Of names, only `localhost` is known to."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refusal(settings: Settings, *, knows_anybody: bool) -> tuple[str, str] | None:
+    """Say why a server must not start with these settings and what to do; None if it may.
+
+    `knows_anybody` tells whether there is an API key or a token key. Where only this machine
+    reaches the server, everything may start.
+    """
+    auth, path = settings.auth, shlex.quote(str(settings.storage.path))
+    addresses = {"http.host": settings.http.host, "live.host": settings.live.host}
+    exposed = [f"{name} {host}" for name, host in addresses.items() if not is_loopback(host)]
+    if not exposed or (auth.mode == "keys" and knows_anybody):
+        return None
+    where = f"other machines reach {' and '.join(exposed)}"
+    create = (
+        "\n  rankwire keys create --name admin --scope read --scope submit --scope admin"
+        f" --storage-path {path}"
+    )
+    if auth.mode == "keys":
+        why = "nobody could do anything there: auth.mode is keys, and there is no key"
+        return f"{where}, and {why}", f"create one:{create}"
+    why = "auth.mode is open: everybody there could change every board"
+    serve = f"\n  rankwire serve --auth-mode keys --storage-path {path} ..."
+    way_out = f"create a key and ask for it, or listen on 127.0.0.1 only:{create}{serve}"
+    return f"{where}, and {why}", way_out
+
+
+class _ApiKeys:
+    """The keys of the database."""
+
+    name = "API keys"
+
+    def __init__(self, access: _core.Access, directory: Path) -> None:
+        self.place = f"storage.path: {directory}"
+        self._access = access
+        self._store = KeyStore(directory)
+        self._is_due = True
+        self.count = 0
+
+    def look(self) -> bool:
+        """Read what has changed, if anything; whatever fails is done again at the next look."""
+        self._is_due = self._store.changed() or self._is_due
+        if not self._is_due:
+            return False
+        good = [key for key in self._store.all() if key.revoked_ms is None]
+        self._access.set_keys(
+            [(key.id, key.hash, list(key.scopes), list(key.boards)) for key in good]
+        )
+        self._is_due = False
+        self.count = len(good)
+        return True
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class _TokenKeys:
+    """The keys of a JWKS file."""
+
+    name = "token keys"
+
+    def __init__(self, access: _core.Access, file: Path) -> None:
+        self.place = f"auth.tokens: {file}"
+        self._access = access
+        self._file = file
+        self._seen: _Signature | None = None
+        self.count = 0
+
+    def look(self) -> bool:
+        """Read the file if it has changed; what cannot be used is not read twice."""
+        found = self._file.stat()
+        # The last one also tells of a change of rights.
+        seen = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        with self._file.open("rb") as file:
+            self.count = self._access.set_token_keys(file.read(_JWKS_BYTES))
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Guard:
+    """The `Access` of a server, with a thread that keeps it fresh in mode `keys`."""
+
+    def __init__(self, auth: Auth, directory: Path) -> None:
+        """Read the API keys in `directory` and the token keys.
+
+        Raises StorageError or AccessError when they cannot be read.
+        """
+        self.access = _core.Access(
+            auth.mode,
+            auth.anonymous == "read",
+            auth.audience,
+            auth.issuer,
+            auth.key_submits_per_second,
+            auth.member_submits_per_second,
+        )
+        self._auth = auth
+        self._sources: list[_ApiKeys | _TokenKeys] = []
+        self._troubles: dict[str, str] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look_forever, name="access")
+        if auth.mode == "open":
+            return
+        self._sources.append(_ApiKeys(self.access, directory))
+        if auth.tokens:
+            self._sources.append(_TokenKeys(self.access, Path(auth.tokens)))
+        for source in self._sources:
+            try:
+                source.look()
+            except (OSError, _core.InvalidError, StorageError) as error:
+                self.stop()
+                raise AccessError(f"{source.place}: {_words(error)}") from error
+
+    def start(self) -> None:
+        """Begin to look for changes."""
+        if self._sources:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and let go of the database."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for source in self._sources:
+            source.close()
+
+    def describe(self) -> str:
+        """Say in a line who may do what."""
+        if self._auth.mode == "open":
+            return "open: everybody may do everything"
+        known = ", ".join(f"{source.count} {source.name}" for source in self._sources)
+        others = "may read" if self._auth.anonymous == "read" else "may do nothing"
+        return f"keys: {known}; others {others}"
+
+    # The thread.
+
+    def _look_forever(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            for source in self._sources:
+                self._look(source)
+
+    def _look(self, source: _ApiKeys | _TokenKeys) -> None:
+        try:
+            if source.look():
+                _log.info("keys changed", kind=source.name, count=source.count)
+        except Exception as error:  # noqa: BLE001  # without this thread no key would end
+            # Said once and not at every look.
+            trouble = _words(error)
+            if self._troubles.get(source.name) != trouble:
+                self._troubles[source.name] = trouble
+                _log.error("keys not read", kind=source.name, reason=trouble)
+        else:
+            self._troubles.pop(source.name, None)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, _core.RankwireError):
+        return error.args[0]
+    return (isinstance(error, OSError) and error.strerror) or str(error)

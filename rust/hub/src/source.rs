@@ -1,0 +1,75 @@
+//! Where a worker's views get their states from: boards in this process, or another hub.
+
+use std::io;
+use std::time::Instant;
+
+use mio::{Registry, Token};
+
+use crate::boards::Boards;
+use crate::centrifuge::CommandError;
+use crate::channel::Subject;
+use crate::stats::Counters;
+use crate::trunk::Trunk;
+use crate::views::{ViewId, Views};
+use crate::worker::Wish;
+
+/// A client that waits for the first state of a view: its slot and generation.
+pub(crate) type Waiter = (u32, u32);
+
+/// A source of states.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The boards are here.
+    Boards(Box<Boards>),
+    /// The boards are in another process, at the other end of a socket.
+    Trunk(Box<Trunk>),
+}
+
+impl Source {
+    /// Announces what the source has to be woken for.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Boards(_) => Ok(()),
+            Self::Trunk(trunk) => trunk.register(registry, token),
+        }
+    }
+
+    /// The view of a channel, made if nobody watches it, with its first state if that is at hand.
+    /// `data` is what came with the subscription.
+    pub(crate) fn open(
+        &mut self,
+        views: &mut Views,
+        (board, channel, subject): (&str, &str, Subject),
+        data: Option<&[u8]>,
+        now: Instant,
+    ) -> Result<ViewId, CommandError> {
+        match self {
+            Self::Boards(boards) => boards.open(views, (board, channel, subject), now),
+            Self::Trunk(trunk) => Ok(trunk.open(views, (board, channel, subject), data, now)),
+        }
+    }
+
+    /// Drops a view that has no watchers any more.
+    pub(crate) fn close(&mut self, views: &mut Views, view: ViewId) {
+        match self {
+            Self::Boards(boards) => boards.close(views, view),
+            Self::Trunk(trunk) => trunk.close(views, view),
+        }
+    }
+
+    /// Publishes what is due.
+    pub(crate) fn look(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
+        match self {
+            Self::Boards(boards) => boards.look(views, counters, now),
+            // The other hub has looked.
+            Self::Trunk(_) => {}
+        }
+    }
+
+    /// Keeps a client waiting for the first state of a view.
+    pub(crate) fn wait(&mut self, view: ViewId, waiter: Waiter, wish: Wish) {
+        if let Self::Trunk(trunk) = self {
+            trunk.wait(view, waiter, wish);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Taking connections, or refusing them.
+//!
+//! One worker takes connections for all and deals them out in turn. A limited number is taken in a
+//! turn and in a second, so that those who are in do not notice a rush; the others wait in the
+//! kernel's queue. Beyond the limit of connections a client is told so by its handshake's answer.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{io, net};
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry};
+use socket2::SockRef;
+
+use super::{LISTENER, Worker};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::{Connection, Socket};
+use crate::inbox::{Inbox, Mail};
+use crate::limits;
+
+/// Rest after a failed accept: the process is out of file descriptors, and trying again at once
+/// would not give it one.
+const REST: Duration = Duration::from_millis(100);
+
+/// What a process without room leaves to others that may have some, before it refuses those who
+/// are still waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes in the kernel that a socket may have before it takes no more: what a slow client gets late.
+const UNSENT_BYTES: u32 = 16 * 1024;
+
+/// After this time without an acknowledgement the kernel takes a client for gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Takes connections.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    /// The workers, and whose turn it is.
+    inboxes: Arc<[Arc<Inbox>]>,
+    turn: usize,
+    /// Somebody may be waiting in the kernel's queue.
+    knocked: bool,
+    /// Not before this time.
+    rest: Instant,
+    /// Whether those who wait have been left to others for a while.
+    waited: bool,
+    /// So many may be taken now; refilled as time goes by.
+    allowed: f64,
+    per_second: f64,
+    counted: Instant,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        listener: net::TcpListener,
+        inboxes: Arc<[Arc<Inbox>]>,
+        registry: &Registry,
+        config: &Config,
+        clock: &Clock,
+    ) -> io::Result<Self> {
+        // Accepted sockets inherit these.
+        let socket = SockRef::from(&listener);
+        socket.set_tcp_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        {
+            socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+            // Not in every kernel: without it slow clients get older states.
+            let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        }
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        let per_second = f64::from(config.accepts_per_second);
+        Ok(Self {
+            listener,
+            inboxes,
+            turn: 0,
+            knocked: true,
+            rest: clock.now,
+            waited: false,
+            allowed: 1.0,
+            per_second,
+            counted: clock.now,
+        })
+    }
+
+    /// Somebody is at the door.
+    pub(super) fn knock(&mut self) {
+        self.knocked = true;
+    }
+
+    /// Whether somebody waits who could be taken at once.
+    pub(super) fn is_busy(&self) -> bool {
+        self.knocked && self.allowed >= 1.0 && self.rest <= self.counted
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = (now - self.counted).as_secs_f64();
+        self.counted = now;
+        // As many as a tenth of a second allows may come at once.
+        let most = (self.per_second / 10.0).max(1.0);
+        self.allowed = (self.allowed + passed * self.per_second).min(most);
+    }
+}
+
+impl Worker {
+    /// Takes connections, as many as a turn and a second allow.
+    pub(super) fn accept(&mut self) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.refill(self.clock.now);
+        if self.hub.config.shares_listener && acceptor.is_busy() {
+            let full = self.hub.held() >= self.hub.config.max_connections;
+            if full && !acceptor.waited {
+                acceptor.rest = self.clock.now + PATIENCE;
+            }
+            acceptor.waited = full && !acceptor.waited;
+        }
+        for _ in 0..limits::ACCEPTS {
+            if !acceptor.is_busy() {
+                return;
+            }
+            match acceptor.listener.accept() {
+                Ok((socket, _)) => {
+                    acceptor.allowed -= 1.0;
+                    let held = self.hub.hold();
+                    let most = self.hub.config.max_connections;
+                    if held > most + limits::REFUSALS as u32 {
+                        self.hub.counters.refused_total.add(1);
+                        self.hub.release();
+                        continue;
+                    }
+                    let full = held > most;
+                    acceptor.turn = (acceptor.turn + 1) % acceptor.inboxes.len();
+                    acceptor.inboxes[acceptor.turn].send(Mail::Accepted { socket, full });
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => acceptor.knocked = false,
+                // The client was gone before its turn came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => acceptor.rest = self.clock.now + REST,
+            }
+        }
+    }
+
+    /// Gives an accepted socket a slot.
+    pub(super) fn admit(&mut self, socket: Socket, full: bool) {
+        if full {
+            self.hub.counters.refused_total.add(1);
+        }
+        let slot = self.insert(socket, full);
+        if let Some(slot) = slot {
+            self.deadlines.asked(slot, self.connections[slot].generation, self.clock.now);
+            // The request is there as a rule, and its event may have come before the slot.
+            self.receive(slot);
+        }
+    }
+
+    /// Gives a hub process a slot: a session from the start.
+    pub(super) fn admit_trunk(&mut self, socket: Socket) {
+        self.hub.hold();
+        if let Some(slot) = self.insert(socket, false) {
+            self.make_trunk(slot);
+            self.receive(slot);
+        }
+    }
+
+    fn insert(&mut self, mut socket: Socket, full: bool) -> Option<usize> {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let slot = entry.key();
+        if socket.register(self.poll.registry(), mio::Token(slot)).is_err() || self.drain.is_some()
+        {
+            self.hub.release();
+            return None;
+        }
+        let Self { generation, clock, .. } = self;
+        entry.insert(Connection::new(socket, *generation, full, clock.ms, clock.beat));
+        Some(slot)
+    }
+
+    /// Stops taking connections.
+    pub(super) fn shut_door(&mut self) {
+        self.acceptor = None;
+    }
+}

@@ -1,0 +1,352 @@
+//! Commands: what a client asks for, and what it gets at once.
+
+use std::borrow::Cow;
+
+use rankwire_access::{Action, Caller, Denied, Unauthorized};
+use serde::Deserialize;
+
+use super::Worker;
+use crate::centrifuge::{
+    Body, Close, Command, CommandError, Connected, Encoding, Out, Subscribe, Subscribed,
+};
+use crate::channel::{self, Subject};
+use crate::connection::{Connection, Stage, Subscription};
+use crate::limits;
+use crate::pace::Verdict;
+use crate::view::Watcher;
+
+/// What the server calls itself.
+const VERSION: &str = concat!("rankwire ", env!("CARGO_PKG_VERSION"));
+
+/// What a client said of its subscription that the reply depends on.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Of the command.
+    pub(crate) id: u32,
+    recover: bool,
+    offset: u64,
+    epoch: String,
+}
+
+/// The data of a subscription to friends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Friends {
+    members: Vec<String>,
+}
+
+impl Worker {
+    /// Executes one command. Its reply goes into `replies`, now or, for some, later.
+    pub(super) fn execute(
+        &mut self,
+        slot: usize,
+        command: &Command<'_>,
+        replies: &mut Vec<u8>,
+    ) -> Result<(), Close> {
+        let connection = &mut self.connections[slot];
+        match (&command.body, connection.stage) {
+            (Body::Connect { .. }, Stage::Open) => {}
+            (Body::Connect { .. }, Stage::Connected) => {
+                return Err(Close::BadRequest("already connected"));
+            }
+            (_, Stage::Connected) => {}
+            (_, Stage::Open) => return Err(Close::BadRequest("connect must come first")),
+            // Closed by a command before this one.
+            _ => return Ok(()),
+        }
+        if matches!(command.body, Body::Pong) {
+            return Ok(());
+        }
+        self.hub.counters.commands_total.add(1);
+        let outcome = match self.judge(slot) {
+            Verdict::Flood => return Err(Close::TooManyRequests),
+            Verdict::TooMany => Err(CommandError::TooManyRequests),
+            Verdict::Fine if replies.len() >= limits::REPLY_BYTES => {
+                Err(CommandError::TooManyRequests)
+            }
+            Verdict::Fine => self.obey(slot, command, replies)?,
+        };
+        if let Err(error) = outcome {
+            self.fail(slot, command.id, &error, replies);
+        }
+        Ok(())
+    }
+
+    /// Whether a client may send another command now. Servers, which have keys, always may.
+    fn judge(&mut self, slot: usize) -> Verdict {
+        let per_second = self.hub.config.commands_per_second;
+        let connection = &mut self.connections[slot];
+        match connection.caller.as_deref() {
+            Some(Caller::Key { .. } | Caller::Everybody) => Verdict::Fine,
+            _ => connection.pace.step(self.clock.ms, per_second),
+        }
+    }
+
+    fn obey(
+        &mut self,
+        slot: usize,
+        command: &Command<'_>,
+        replies: &mut Vec<u8>,
+    ) -> Result<Result<(), CommandError>, Close> {
+        let id = command.id;
+        let mut out = Out::new(self.connections[slot].encoding, replies);
+        Ok(match &command.body {
+            Body::Connect { token } => return self.connect(slot, id, token, replies),
+            Body::Refresh { token } => return self.refresh(slot, id, token, replies),
+            Body::Subscribe(request) => self.subscribe(slot, id, request, replies),
+            Body::Unsubscribe { channel } => {
+                if let Some(place) = self.place_of(slot, channel) {
+                    self.unsubscribe_at(slot, place);
+                }
+                out.unsubscribed(id);
+                Ok(())
+            }
+            Body::Rpc { method, data } => {
+                self.call(slot, id, method, data.unwrap_or_default(), replies)
+            }
+            Body::Ping => {
+                out.pong(id);
+                Ok(())
+            }
+            Body::Send { data } => {
+                self.take_figures(slot, data.unwrap_or_default());
+                Ok(())
+            }
+            Body::Unavailable => Err(CommandError::NotAvailable),
+            Body::Pong => Ok(()),
+        })
+    }
+
+    /// Answers a command with an error.
+    pub(super) fn fail(
+        &mut self,
+        slot: usize,
+        id: u32,
+        error: &CommandError,
+        replies: &mut Vec<u8>,
+    ) {
+        self.hub.counters.failed.add(error.code() as u16);
+        Out::new(self.connections[slot].encoding, replies).failed(id, error);
+    }
+
+    /// Begins the session of whoever the token, or else the handshake, speaks for.
+    fn connect(
+        &mut self,
+        slot: usize,
+        id: u32,
+        token: &str,
+        replies: &mut Vec<u8>,
+    ) -> Result<Result<(), CommandError>, Close> {
+        let connection = &mut self.connections[slot];
+        let brought = connection.credential.take();
+        let credential = if token.is_empty() { brought.as_deref() } else { Some(token) };
+        let caller = match self.hub.access.identify(credential, self.clock.unix_s) {
+            Ok(caller) => caller,
+            Err(Unauthorized::Expired) => return Ok(Err(CommandError::TokenExpired)),
+            Err(_) => return Err(Close::InvalidToken),
+        };
+        connection.expires = caller.expires_s();
+        connection.caller = Some(caller);
+        connection.stage = Stage::Connected;
+        let client = self.hub.client_id((self.number, slot as u32, connection.generation));
+        let reply = Connected {
+            client: &client,
+            version: VERSION,
+            ping_s: self.hub.config.ping_seconds(),
+            ttl: ttl(connection.expires, self.clock.unix_s),
+        };
+        Out::new(connection.encoding, replies).connected(id, &reply);
+        Ok(Ok(()))
+    }
+
+    /// Goes on with a new token of the same caller.
+    fn refresh(
+        &mut self,
+        slot: usize,
+        id: u32,
+        token: &str,
+        replies: &mut Vec<u8>,
+    ) -> Result<Result<(), CommandError>, Close> {
+        let connection = &mut self.connections[slot];
+        let caller = match self.hub.access.identify(Some(token), self.clock.unix_s) {
+            Ok(caller) => caller,
+            Err(Unauthorized::Expired) => return Ok(Err(CommandError::TokenExpired)),
+            Err(_) => return Err(Close::InvalidToken),
+        };
+        let same = connection
+            .caller
+            .as_ref()
+            .is_some_and(|old| (old.kind(), old.name()) == (caller.kind(), caller.name()));
+        if !same {
+            return Err(Close::InvalidToken);
+        }
+        connection.expires = caller.expires_s();
+        connection.caller = Some(caller);
+        let ttl = ttl(connection.expires, self.clock.unix_s);
+        Out::new(connection.encoding, replies).refreshed(id, ttl);
+        Ok(Ok(()))
+    }
+
+    fn subscribe(
+        &mut self,
+        slot: usize,
+        id: u32,
+        request: &Subscribe<'_>,
+        replies: &mut Vec<u8>,
+    ) -> Result<(), CommandError> {
+        let unknown = || CommandError::UnknownChannel("unknown channel".to_owned());
+        let (board, mut subject) = channel::parse(&request.channel).ok_or_else(unknown)?;
+        self.check(slot, &Action::Read { board })?;
+        let connection = &self.connections[slot];
+        if !connection.is_trunk {
+            let limit = self.hub.config.max_channels;
+            if connection.subscriptions.len() >= limit {
+                return Err(CommandError::LimitExceeded(limit));
+            }
+            if self.place_of(slot, &request.channel).is_some() {
+                return Err(CommandError::AlreadySubscribed);
+            }
+        }
+        if let Subject::Friends(members) = &mut subject {
+            *members = friends(request.data.unwrap_or_default())?;
+        }
+        let before = self.views.len();
+        let views = &mut self.views;
+        let what = (board, &*request.channel, subject);
+        let view = self.source.open(views, what, request.data, self.clock.now)?;
+        self.hub.counters.views.add((views.len() - before) as u64);
+        let place = self.join(slot, view, request.delta);
+        let wish = Wish {
+            id,
+            recover: request.recover,
+            offset: request.offset,
+            epoch: request.epoch.clone().into_owned(),
+        };
+        if self.views[view].state.is_some() {
+            self.welcome(slot, place, &wish, replies);
+        } else {
+            self.connections[slot].subscriptions[place].pending = true;
+            self.source.wait(view, (slot as u32, self.connections[slot].generation), wish);
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, slot: usize, view: u32, delta: bool) -> usize {
+        let subscriptions = &mut self.connections[slot].subscriptions;
+        let place = subscriptions.len();
+        let watcher = Watcher { slot: slot as u32, place: place as u32 };
+        let index = self.views.join(view, watcher, delta);
+        let (seen, missed, pending) = (0, false, false);
+        subscriptions.push(Subscription { view, index, seen, delta, missed, pending });
+        self.hub.counters.subscriptions.add(1);
+        place
+    }
+
+    /// Answers a subscription with the newest state.
+    ///
+    /// Recovery has the semantics of a cache: whoever has the newest state gets nothing more,
+    /// whoever has an older one gets the newest. Positions of another epoch mean nothing here.
+    pub(super) fn welcome(
+        &mut self,
+        slot: usize,
+        place: usize,
+        wish: &Wish,
+        replies: &mut Vec<u8>,
+    ) {
+        let Self { connections, views, hub, .. } = self;
+        let Connection { subscriptions, encoding, .. } = &mut connections[slot];
+        let subscription = &mut subscriptions[place];
+        let view = &mut views[subscription.view];
+        let offset = view.state.as_ref().map_or(0, |state| state.offset);
+        let recovered = wish.recover && *wish.epoch == *view.epoch;
+        let has_it = recovered && wish.offset >= offset;
+        let state = view.publication(*encoding, subscription.delta).filter(|_| !has_it);
+        subscription.seen = view.number;
+        subscription.pending = false;
+        hub.counters.deliveries_total.add(u64::from(state.is_some()));
+        let reply = Subscribed {
+            recoverable: true,
+            positioned: true,
+            epoch: &view.epoch,
+            offset: if recovered { wish.offset } else { offset },
+            delta: subscription.delta,
+            was_recovering: wish.recover,
+            recovered,
+            publication: state.filter(|_| recovered),
+        };
+        Out::new(*encoding, replies).subscribed(wish.id, &reply);
+        // A client that has the state by recovery could not use a delta from it.
+        if has_it && subscription.delta {
+            subscription.seen = 0;
+        }
+        if !recovered && let Some(frame) = view.frame(*encoding, subscription.delta, 0) {
+            append(*encoding, replies, frame.message());
+        }
+    }
+
+    /// Where a connection keeps its subscription to a channel.
+    fn place_of(&self, slot: usize, channel: &str) -> Option<usize> {
+        let subscriptions = &self.connections[slot].subscriptions;
+        subscriptions.iter().position(|one| *self.views[one.view].channel == *channel)
+    }
+
+    /// Ends a subscription.
+    pub(super) fn unsubscribe_at(&mut self, slot: usize, place: usize) {
+        let Self { connections, views, source, hub, .. } = self;
+        let subscriptions = &mut connections[slot].subscriptions;
+        let Subscription { view, index, delta, .. } = subscriptions.swap_remove(place);
+        if let Some(moved) = subscriptions.get(place) {
+            views[moved.view].watchers[moved.index as usize].place = place as u32;
+        }
+        if let Some(moved) = views.leave(view, index, delta) {
+            let connection = &mut connections[moved.slot as usize];
+            connection.subscriptions[moved.place as usize].index = index;
+        }
+        hub.counters.subscriptions.sub(1);
+        if views[view].watchers.is_empty() {
+            source.close(views, view);
+            hub.counters.views.sub(1);
+        }
+    }
+
+    /// Whether the caller of a connection may do something.
+    pub(super) fn check(&self, slot: usize, action: &Action<'_>) -> Result<(), CommandError> {
+        let caller = self.connections[slot].caller.as_deref();
+        let caller = caller.ok_or(CommandError::Unauthorized)?;
+        self.hub.access.check(caller, action, self.clock.unix_s).map_err(|denied| match denied {
+            Denied::Anonymous => CommandError::Unauthorized,
+            Denied::Expired => CommandError::TokenExpired,
+            Denied::Forbidden(_) | Denied::Revoked => CommandError::PermissionDenied,
+        })
+    }
+}
+
+/// Seconds until a token ends, at least one.
+fn ttl(expires: Option<u64>, now: u64) -> Option<u32> {
+    let left = expires?.saturating_sub(now).max(1);
+    Some(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+/// Appends messages that are written already.
+fn append(encoding: Encoding, payload: &mut Vec<u8>, messages: &[u8]) {
+    if encoding == Encoding::Json && !payload.is_empty() {
+        payload.push(b'\n');
+    }
+    payload.extend_from_slice(messages);
+}
+
+/// The members that a subscription names.
+fn friends(data: &[u8]) -> Result<Box<[String]>, CommandError> {
+    let bad = |what: Cow<'static, str>| CommandError::BadParams(what.into_owned());
+    let Ok(Friends { members }) = serde_json::from_slice(data) else {
+        return Err(bad(r#"data: must be {"members":[...]} with names"#.into()));
+    };
+    if members.is_empty() || members.len() > limits::ROWS {
+        return Err(bad(format!("members: 1 to {} names", limits::ROWS).into()));
+    }
+    for member in &members {
+        rankwire_engine::check_member(member)
+            .map_err(|error| bad(format!("members: {error}").into()))?;
+    }
+    Ok(members.into())
+}
