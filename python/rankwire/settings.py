@@ -169,12 +169,8 @@ class Auth(msgspec.Struct, frozen=True):
             "when it changes; empty for no tokens.",
         ),
     ] = ""
-    audience: Annotated[
-        str, Meta(description="`aud` that a token must have; empty for tokens without a check.")
-    ] = ""
-    issuer: Annotated[
-        str, Meta(description="`iss` that a token must have; empty for tokens without a check.")
-    ] = ""
+    audience: Annotated[str, Meta(description="`aud` that a token must name; empty for any.")] = ""
+    issuer: Annotated[str, Meta(description="`iss` that a token must have; empty for any.")] = ""
     key_submits_per_second: Annotated[
         int,
         Meta(ge=0, le=1_000_000, description="Most scores of an API key; 0 for no limit."),

@@ -175,10 +175,25 @@ def test_token_keys_are_exchanged_while_the_server_runs(
     assert _is_known(guard, new.token())
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What grows with every look at the token keys."""
+    seen: list[object] = []
+    look = access._TokenKeys.look  # noqa: SLF001
+
+    def watched(source: access._TokenKeys) -> bool:
+        seen.append(source)
+        return look(source)
+
+    monkeypatch.setattr(access._TokenKeys, "look", watched)  # noqa: SLF001
+    return seen
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"keys":[{"kty":"RSA"}]}', b" " * 200_000, None])
 def test_a_broken_jwks_is_an_error_at_first_and_changes_nothing_later(
     tmp_path: Path,
     new_guard: Callable[..., Guard],
+    looks: list[object],
     capsys: pytest.CaptureFixture[str],
     content: bytes | None,
 ) -> None:
@@ -198,6 +213,8 @@ def test_a_broken_jwks_is_an_error_at_first_and_changes_nothing_later(
     write()
     said: list[str] = []
     until(lambda: _heard(capsys, said).count("keys not read") >= 1, "a line in the log")
+    before = len(looks)
+    until(lambda: len(looks) > before + 3, "more looks")
     assert _is_known(guard, signer.token())
     # It was said once, and whatever is right again counts.
     file.write_bytes(jwks(signer, later))

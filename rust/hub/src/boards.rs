@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rankwire_engine::{Board, Engine};
 use slab::Slab;
 
+use crate::bucket::Bucket;
 use crate::centrifuge::CommandError;
 use crate::channel::Subject;
 use crate::config::Config;
@@ -51,22 +52,21 @@ pub(crate) struct Boards {
     /// All personal views, and whose turn is next.
     personal: Vec<ViewId>,
     turn: usize,
-    /// Turns that are due; a fraction is carried over to the next look.
-    turns_due: f64,
+    /// What is not a whole turn yet: nanoseconds that have passed times views.
+    owed: u128,
     /// What the engine had committed at the last look.
     commits: u64,
-    budget: f64,
+    budget: Bucket,
     looked: Instant,
-    pace: Pace,
+    times: Times,
 }
 
-/// The times and rates of a source.
+/// The times of a source.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct Times {
     tick: Duration,
     personal_tick: Duration,
     drift: Duration,
-    per_second: f64,
 }
 
 /// One life of a board and its views.
@@ -85,12 +85,12 @@ struct Group {
 
 impl Boards {
     pub(crate) fn new(engine: Arc<Engine>, config: &Config, now: Instant) -> Self {
-        let pace = Pace {
+        let times = Times {
             tick: config.tick,
             personal_tick: config.personal_tick,
             drift: config.personal_tick * DRIFT_TICKS,
-            per_second: f64::from(config.deliveries_per_second),
         };
+        let budget = Bucket::new(config.deliveries_per_second, config.tick.max(LOOK), now);
         Self {
             engine,
             groups: Slab::new(),
@@ -98,11 +98,11 @@ impl Boards {
             waiting: VecDeque::new(),
             personal: Vec::new(),
             turn: 0,
-            turns_due: 0.0,
+            owed: 0,
             commits: 0,
-            budget: 0.0,
+            budget,
             looked: now,
-            pace,
+            times,
         }
     }
 
@@ -140,7 +140,7 @@ impl Boards {
         view.place.group = group;
         view.place.index = index;
         view.place.looked = content.version;
-        view.due = now + self.pace.tick;
+        view.due = now + self.times.tick;
         // Nobody watches it yet, so there is nothing to deliver.
         views.publish(id, content, now);
         Ok(id)
@@ -172,18 +172,16 @@ impl Boards {
 
     /// Publishes what is due. To be called every [`LOOK`] or so.
     pub(crate) fn look(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
-        let passed = (now - self.looked).as_secs_f64();
+        let passed = now - self.looked;
         self.looked = now;
-        let most = self.pace.per_second * self.pace.tick.max(LOOK).as_secs_f64();
-        self.budget = (self.budget + passed * self.pace.per_second).min(most);
+        self.budget.fill(now);
         let commits = self.engine.commits();
         if commits != self.commits {
             self.commits = commits;
             self.notice(views, now);
         }
         self.publish_waiting(views, counters, now);
-        self.turns_due +=
-            self.personal.len() as f64 * passed / self.pace.personal_tick.as_secs_f64();
+        self.owed += passed.as_nanos() * self.personal.len() as u128;
         self.publish_personal(views, counters, now);
     }
 
@@ -204,7 +202,7 @@ impl Boards {
             *version = newest;
             for id in list {
                 let view = &mut views[*id];
-                let due = now.max(view.published + self.pace.tick);
+                let due = now.max(view.published + self.times.tick);
                 view.due = if view.waiting { view.due.min(due) } else { due };
                 if !view.waiting {
                     view.waiting = true;
@@ -226,7 +224,7 @@ impl Boards {
                 view.waiting = false;
                 continue;
             }
-            if view.spreading || now < view.due || self.budget <= 0.0 {
+            if view.spreading || now < view.due || !self.budget.has_some() {
                 self.waiting.push_back(id);
                 continue;
             }
@@ -234,7 +232,7 @@ impl Boards {
             view.waiting = false;
             if !self.refresh(views, counters, id, now) {
                 let view = &mut views[id];
-                view.due = published + self.pace.drift;
+                view.due = published + self.times.drift;
                 view.waiting = true;
                 self.waiting.push_back(id);
             }
@@ -243,13 +241,12 @@ impl Boards {
 
     /// Gives every personal view its turn once per personal tick.
     fn publish_personal(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
-        let turns = (self.turns_due as usize).min(self.personal.len());
-        for done in 0..turns {
-            if self.budget <= 0.0 {
-                // Whose turn it is comes first at the next look.
-                self.turns_due = (turns - done) as f64;
-                return;
-            }
+        let each = self.times.personal_tick.as_nanos();
+        // More than one turn for each would only be the same again.
+        self.owed = self.owed.min(each * self.personal.len() as u128);
+        // Without budget, whose turn it is comes first at a later look.
+        while self.owed >= each && self.budget.has_some() {
+            self.owed -= each;
             self.turn = if self.turn < self.personal.len() { self.turn } else { 0 };
             let id = self.personal[self.turn];
             self.turn += 1;
@@ -263,7 +260,6 @@ impl Boards {
                 }
             }
         }
-        self.turns_due = (self.turns_due - turns as f64).min(1.0);
     }
 
     /// Publishes the state of now if that is news. Returns false if it has to wait: only its slow
@@ -279,11 +275,11 @@ impl Boards {
         let board = &self.groups[view.place.group as usize].board;
         let content = Content::of(&view.subject, board, &board.load());
         let change = view.parts().map_or(Change::Fast, |parts| parts.to(content.parts));
-        if change == Change::Slow && now < view.published + self.pace.drift {
+        if change == Change::Slow && now < view.published + self.times.drift {
             return false;
         }
         if change != Change::None {
-            self.budget -= views.publish(id, content, now) as f64;
+            self.budget.take(views.publish(id, content, now));
             counters.publications_total.add(1);
         }
         true

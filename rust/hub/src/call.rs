@@ -85,10 +85,9 @@ pub(crate) fn refusal(error: &Error) -> CommandError {
         }
         Error::Busy => CommandError::TooManyRequests,
         Error::BoardName => bad("board", error),
-        Error::MemberName => bad("member", error),
+        Error::MemberName | Error::TooManyMembers(_) => bad("member", error),
         Error::Score(_) | Error::Overflow(_) => bad("score", error),
         Error::At(_) => bad("at", error),
-        Error::TooManyMembers(_) => bad("member", error),
         _ => CommandError::Internal,
     }
 }

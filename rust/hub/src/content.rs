@@ -57,9 +57,23 @@ impl Parts {
 struct Rows<'a> {
     version: u64,
     total: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Option<u64>>,
+    #[serde(skip_serializing_if = "Start::is_untold")]
+    from: Start,
     entries: Vec<Row<'a>>,
+}
+
+/// The rank of the first row, for those who are told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Start {
+    Untold,
+    At(Option<u64>),
+}
+
+impl Start {
+    fn is_untold(&self) -> bool {
+        matches!(self, Self::Untold)
+    }
 }
 
 #[derive(Serialize, Hash)]
@@ -102,14 +116,14 @@ impl Content {
             Subject::Rows { offset, limit, from } => {
                 let entries: Vec<_> =
                     list.page(*offset, *limit).map(|e| plain(e, row(e))).collect();
-                let from = from.then_some(Some(offset + 1));
-                Self::rows(Rows { version, total, from, entries }, &())
+                let from = if *from { Start::At(Some(offset + 1)) } else { Start::Untold };
+                Self::rows(&Rows { version, total, from, entries }, &())
             }
             Subject::Around(member, radius) => {
                 let entries: Vec<_> = list.around(member, *radius).into_iter().flatten().collect();
                 let first = entries.first().map(|entry| entry.rank);
                 let entries = entries.into_iter().map(|e| plain(e, row(e))).collect();
-                Self::rows(Rows { version, total, from: Some(first), entries }, &first)
+                Self::rows(&Rows { version, total, from: Start::At(first), entries }, &first)
             }
             Subject::Friends(members) => {
                 let mut found: Vec<_> =
@@ -140,9 +154,9 @@ impl Content {
         Self { version, data, parts: Parts { fast: 0, slow: 0 } }
     }
 
-    fn rows(rows: Rows<'_>, slow: &impl Hash) -> Self {
+    fn rows(rows: &Rows<'_>, slow: &impl Hash) -> Self {
         let parts = Parts { fast: hash(&rows.entries), slow: hash(&(rows.total, slow)) };
-        Self { version: rows.version, data: json(&rows), parts }
+        Self { version: rows.version, data: json(rows), parts }
     }
 
     /// Rows with their ranks; the ranks are the slow part.
@@ -151,7 +165,7 @@ impl Content {
         for (row, rank) in entries.iter_mut().zip(ranks) {
             row.rank = Some(*rank);
         }
-        Self { version, data: json(&Rows { version, total, from: None, entries }), parts }
+        Self { version, data: json(&Rows { version, total, from: Start::Untold, entries }), parts }
     }
 }
 
@@ -159,7 +173,7 @@ fn score_of(board: &Board, entry: Entry<'_>) -> HashedScore {
     HashedScore(board.score(entry.key))
 }
 
-fn plain<'a>(entry: Entry<'a>, score: HashedScore) -> Row<'a> {
+fn plain(entry: Entry<'_>, score: HashedScore) -> Row<'_> {
     Row { rank: None, member: entry.member, score }
 }
 

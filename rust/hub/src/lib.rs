@@ -83,12 +83,13 @@
 //! [`ws`] and [`centrifuge`] are the two protocols and [`delta`] the format of deltas: pure
 //! functions. `worker` is the loop over sockets, `connection` one of them. `view`, `views` and
 //! `content` are what is watched, `boards` and `trunk` the two places where states come from
-//! (`source`). `channel` and `call` read what clients name. `clock` and `pace` are time and its limits,
+//! (`source`). `channel` and `call` read what clients name. `clock`, `bucket` and `pace` are time and its limits,
 //! `inbox` is the way into a worker, `shared` and `stats` are what workers have in common, and
 //! [`Hub`] is the handle to it all.
 #![forbid(unsafe_code)]
 
 mod boards;
+mod bucket;
 mod call;
 pub mod centrifuge;
 mod channel;

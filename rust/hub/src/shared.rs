@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     /// Connections of all workers, from the accept to the end.
     held: AtomicU32,
     /// The newest figures of the hub processes that are clients of this one.
-    relays: Mutex<HashMap<Name, Stats>>,
+    relays: Mutex<HashMap<Name, Box<Stats>>>,
     /// A secret of this hub, for ids that clients cannot guess.
     secret: RandomState,
 }
@@ -64,7 +64,7 @@ impl Shared {
     }
 
     /// Takes note of another hub's figures; of its end, without.
-    pub(crate) fn relay(&self, name: Name, stats: Option<Stats>) {
+    pub(crate) fn relay(&self, name: Name, stats: Option<Box<Stats>>) {
         let mut relays = self.relays();
         match stats {
             Some(stats) => relays.insert(name, stats),
@@ -76,12 +76,12 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let mut sum = self.counters.snapshot();
         for relay in self.relays().values() {
-            sum.add(*relay);
+            sum.add(**relay);
         }
         sum
     }
 
-    fn relays(&self) -> MutexGuard<'_, HashMap<Name, Stats>> {
+    fn relays(&self) -> MutexGuard<'_, HashMap<Name, Box<Stats>>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,6 +49,7 @@ async fn connect_introduces_the_server() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn commands_are_answered() {
     let world = World::new(quick());
     let exchanges: &[&[Exchange<'_>]] = &[

@@ -14,6 +14,7 @@ use mio::{Interest, Registry};
 use socket2::SockRef;
 
 use super::{LISTENER, Worker};
+use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::{Connection, Socket};
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes in the kernel that a socket may have before it takes no more: what a slow client gets late.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
+/// The part of a second whose connections may come at once.
+const BURST: Duration = Duration::from_millis(100);
+
 /// After this time without an acknowledgement the kernel takes a client for gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,10 +51,8 @@ pub(super) struct Acceptor {
     rest: Instant,
     /// Whether those who wait have been left to others for a while.
     waited: bool,
-    /// So many may be taken now; refilled as time goes by.
-    allowed: f64,
-    per_second: f64,
-    counted: Instant,
+    rate: Bucket,
+    now: Instant,
 }
 
 impl Acceptor {
@@ -73,7 +75,6 @@ impl Acceptor {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        let per_second = f64::from(config.accepts_per_second);
         Ok(Self {
             listener,
             inboxes,
@@ -81,9 +82,8 @@ impl Acceptor {
             knocked: true,
             rest: clock.now,
             waited: false,
-            allowed: 1.0,
-            per_second,
-            counted: clock.now,
+            rate: Bucket::new(config.accepts_per_second, BURST, clock.now),
+            now: clock.now,
         })
     }
 
@@ -94,15 +94,12 @@ impl Acceptor {
 
     /// Whether somebody waits who could be taken at once.
     pub(super) fn is_busy(&self) -> bool {
-        self.knocked && self.allowed >= 1.0 && self.rest <= self.counted
+        self.knocked && self.rate.has_some() && self.rest <= self.now
     }
 
-    fn refill(&mut self, now: Instant) {
-        let passed = (now - self.counted).as_secs_f64();
-        self.counted = now;
-        // As many as a tenth of a second allows may come at once.
-        let most = (self.per_second / 10.0).max(1.0);
-        self.allowed = (self.allowed + passed * self.per_second).min(most);
+    fn advance(&mut self, now: Instant) {
+        self.now = now;
+        self.rate.fill(now);
     }
 }
 
@@ -110,7 +107,7 @@ impl Worker {
     /// Takes connections, as many as a turn and a second allow.
     pub(super) fn accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        acceptor.refill(self.clock.now);
+        acceptor.advance(self.clock.now);
         if self.hub.config.shares_listener && acceptor.is_busy() {
             let full = self.hub.held() >= self.hub.config.max_connections;
             if full && !acceptor.waited {
@@ -124,7 +121,7 @@ impl Worker {
             }
             match acceptor.listener.accept() {
                 Ok((socket, _)) => {
-                    acceptor.allowed -= 1.0;
+                    acceptor.rate.take(1);
                     let held = self.hub.hold();
                     let most = self.hub.config.max_connections;
                     if held > most + limits::REFUSALS as u32 {

@@ -54,8 +54,9 @@ impl Worker {
         match sent {
             Sent::Done | Sent::Begun => {
                 subscription.seen = number;
-                hub.counters.deliveries_total.add(1);
-                hub.counters.bytes_sent_total.add(bytes);
+                let counted = u64::from(!connection.is_trunk);
+                hub.counters.deliveries_total.add(counted);
+                hub.counters.bytes_sent_total.add(bytes * counted);
             }
             Sent::Missed => hub.counters.conflated_total.add(1),
             Sent::Waits | Sent::Slow | Sent::Gone => {}
@@ -94,7 +95,7 @@ impl Worker {
     /// Sends what a client may not miss.
     pub(super) fn send(&mut self, slot: usize, bytes: &[u8]) {
         let sent = self.connections[slot].send(bytes, self.clock.beat);
-        if sent != Sent::Slow && sent != Sent::Gone {
+        if sent != Sent::Slow && sent != Sent::Gone && !self.connections[slot].is_trunk {
             self.hub.counters.bytes_sent_total.add(bytes.len() as u64);
         }
         self.note(slot, sent);

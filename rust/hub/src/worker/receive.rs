@@ -18,8 +18,7 @@ impl Worker {
     pub(super) fn receive(&mut self, slot: usize) {
         let mut buffer = take(&mut self.buffer);
         let mut turns = limits::READS;
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { break };
+        while let Some(connection) = self.connections.get_mut(slot) {
             connection.unread = true;
             if self.is_busy(slot) {
                 break;
@@ -176,7 +175,7 @@ impl Worker {
         let step = match decoder.next(bytes, &limits) {
             Ok(None) => None,
             Ok(Some((step, event))) => {
-                self.hear(slot, event);
+                self.hear(slot, &event);
                 Some(step)
             }
             Err(broken) => {
@@ -209,12 +208,12 @@ impl Worker {
         Limits { message_bytes, fragments }
     }
 
-    fn hear(&mut self, slot: usize, event: Event<'_>) {
+    fn hear(&mut self, slot: usize, event: &Event<'_>) {
         let (stage, encoding) = (self.connections[slot].stage, self.connections[slot].encoding);
         match event {
             Event::Fragment | Event::Pong => {}
             Event::Ping(payload) => self.pong(slot, payload),
-            Event::Close(code) => self.part(slot, code),
+            Event::Close(code) => self.part(slot, *code),
             Event::Text(text) if stage == Stage::Echo => {
                 self.echo(slot, |out| frame::text(out, text.as_bytes()));
             }

@@ -90,13 +90,11 @@ impl Worker {
 
     fn hear_trunk(&mut self, message: &[u8]) {
         for reply in replies(message) {
-            match reply {
-                Ok(Reply { id, answer }) => self.take_answer(id, answer),
-                Err(_) => {
-                    self.lose_trunk();
-                    return;
-                }
-            }
+            let Ok(Reply { id, answer }) = reply else {
+                self.lose_trunk();
+                return;
+            };
+            self.take_answer(id, answer);
         }
     }
 

@@ -105,7 +105,7 @@ impl Worker {
         if self.drain.is_some() {
             return Err(CommandError::Internal);
         }
-        self.hub.counters.submits_total.add(1);
+        self.hub.counters.submits_total.add(u64::from(!self.connections[slot].is_trunk));
         let pending = self.expect(slot, id);
         if matches!(self.source, Source::Trunk(_)) {
             let method = if is_player { call::PLAYER_SUBMIT } else { "submit" };
@@ -204,7 +204,7 @@ impl Worker {
             && let Some(stats) = Stats::from_bytes(data)
         {
             let name = (self.number, slot as u32, connection.generation);
-            self.hub.relay(name, Some(stats));
+            self.hub.relay(name, Some(Box::new(stats)));
         }
     }
 }

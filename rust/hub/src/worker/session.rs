@@ -45,11 +45,10 @@ impl Worker {
     ) -> Result<(), Close> {
         let connection = &mut self.connections[slot];
         match (&command.body, connection.stage) {
-            (Body::Connect { .. }, Stage::Open) => {}
             (Body::Connect { .. }, Stage::Connected) => {
                 return Err(Close::BadRequest("already connected"));
             }
-            (_, Stage::Connected) => {}
+            (Body::Connect { .. }, Stage::Open) | (_, Stage::Connected) => {}
             (_, Stage::Open) => return Err(Close::BadRequest("connect must come first")),
             // Closed by a command before this one.
             _ => return Ok(()),
@@ -57,7 +56,8 @@ impl Worker {
         if matches!(command.body, Body::Pong) {
             return Ok(());
         }
-        self.hub.counters.commands_total.add(1);
+        // What comes through a trunk was counted where it came in.
+        self.hub.counters.commands_total.add(u64::from(!connection.is_trunk));
         let outcome = match self.judge(slot) {
             Verdict::Flood => return Err(Close::TooManyRequests),
             Verdict::TooMany => Err(CommandError::TooManyRequests),
@@ -125,8 +125,11 @@ impl Worker {
         error: &CommandError,
         replies: &mut Vec<u8>,
     ) {
-        self.hub.counters.failed.add(error.code() as u16);
-        Out::new(self.connections[slot].encoding, replies).failed(id, error);
+        let connection = &self.connections[slot];
+        if !connection.is_trunk {
+            self.hub.counters.failed.add(error.code() as u16);
+        }
+        Out::new(connection.encoding, replies).failed(id, error);
     }
 
     /// Begins the session of whoever the token, or else the handshake, speaks for.

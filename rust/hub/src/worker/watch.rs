@@ -274,19 +274,20 @@ impl Worker {
     fn go_on_draining(&mut self) {
         let Some(mut drain) = self.drain else { return };
         let passed = self.clock.now - drain.began;
-        let share = passed.as_secs_f64() / drain.within.as_secs_f64().max(0.001);
-        let due = ((drain.all as f64 * share) as usize + 1).min(drain.all);
+        let is_late = passed >= drain.within;
+        let share = drain.all as u128 * passed.as_nanos() / drain.within.as_nanos().max(1);
+        let due = (share as usize + 1).min(drain.all);
         while drain.visited < due && drain.slot < self.connections.capacity() {
             let slot = drain.slot;
             drain.slot += 1;
             let Some(connection) = self.connections.get(slot) else { continue };
             drain.visited += 1;
-            if connection.in_flight == 0 || share > 1.0 {
+            if connection.in_flight == 0 {
                 self.send_away(slot);
             }
         }
         // A second round takes those who had something in flight, or came late.
-        if share >= 1.0 {
+        if is_late {
             for slot in 0..self.connections.capacity() {
                 self.send_away(slot);
             }
