@@ -32,6 +32,9 @@ use crate::views::{ViewId, Views};
 /// Time between two looks: what a change waits at most before it is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
+/// Boards asked for their version in one look: with more, a change is noticed some looks later.
+const BOARDS_PER_LOOK: usize = 1024;
+
 /// Personal ticks between two publications that differ in the slow part only.
 const DRIFT_TICKS: u32 = 5;
 
@@ -56,6 +59,9 @@ pub(crate) struct Boards {
     owed: u128,
     /// What the engine had committed at the last look.
     commits: u64,
+    /// So many slots of groups were not visited since, and which is next.
+    unvisited: usize,
+    next_group: usize,
     budget: Bucket,
     looked: Instant,
     times: Times,
@@ -100,6 +106,8 @@ impl Boards {
             turn: 0,
             owed: 0,
             commits: 0,
+            unvisited: 0,
+            next_group: 0,
             budget,
             looked: now,
             times,
@@ -178,8 +186,9 @@ impl Boards {
         let commits = self.engine.commits();
         if commits != self.commits {
             self.commits = commits;
-            self.notice(views, now);
+            self.unvisited = self.groups.capacity();
         }
+        self.notice(views, now);
         self.publish_waiting(views, counters, now);
         self.owed += passed.as_nanos() * self.personal.len() as u128;
         self.publish_personal(views, counters, now);
@@ -189,7 +198,13 @@ impl Boards {
     /// are gone.
     fn notice(&mut self, views: &mut Views, now: Instant) {
         let mut gone = Vec::new();
-        for (group, Group { board, version, views: list, .. }) in &mut self.groups {
+        let visits = self.unvisited.min(BOARDS_PER_LOOK);
+        self.unvisited -= visits;
+        for _ in 0..visits {
+            let group = self.next_group % self.groups.capacity();
+            self.next_group = group + 1;
+            let Some(found) = self.groups.get_mut(group) else { continue };
+            let Group { board, version, views: list, .. } = found;
             let alive = self.engine.board(board.name()).is_ok_and(|now| now.id() == board.id());
             if !alive {
                 gone.push(group as u32);

@@ -159,6 +159,8 @@ pub(crate) struct Connection {
     pub(crate) encoding: Encoding,
     /// A hub process, not a client: trusted, and larger in every way.
     pub(crate) is_trunk: bool,
+    /// Whether it stands in the worker's list of blocked sockets; it may not be blocked any more.
+    pub(crate) is_listed: bool,
     /// There may be bytes in the socket that nobody has asked for yet.
     pub(crate) unread: bool,
     pub(crate) decoder: Decoder,
@@ -187,6 +189,7 @@ impl Connection {
             stage: Stage::Asking { searched: 0, full },
             encoding: Encoding::Json,
             is_trunk: false,
+            is_listed: false,
             unread: true,
             decoder: Decoder::default(),
             partial: Vec::new(),

@@ -107,7 +107,11 @@ impl Worker {
             Sent::Done | Sent::Waits | Sent::Missed => {}
             Sent::Begun => {
                 self.hub.counters.blocked.add(1);
-                self.blocked.push((slot as u32, self.connections[slot].generation));
+                let connection = &mut self.connections[slot];
+                if !connection.is_listed {
+                    connection.is_listed = true;
+                    self.blocked.push((slot as u32, connection.generation));
+                }
             }
             Sent::Slow => self.cut_off(slot, Close::Slow),
             Sent::Gone => self.end(slot),

@@ -51,6 +51,9 @@ const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const TRUNK: Token = Token(usize::MAX - 2);
 
+/// Time between two looks when nobody watches anything.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
@@ -218,7 +221,10 @@ impl Worker {
                 Mail::Accepted { socket, full } => self.admit(Socket::Tcp(socket), full),
                 Mail::Trunk(socket) => self.admit_trunk(socket),
                 Mail::Replies(replies) => self.answer(replies),
-                Mail::Drain(within) => self.begin_drain(within),
+                Mail::Drain(within) => {
+                    self.next_look = self.clock.now;
+                    self.begin_drain(within);
+                }
             }
         }
         self.mail = mail;
@@ -235,7 +241,8 @@ impl Worker {
         if self.clock.now < self.next_look {
             return;
         }
-        self.next_look = self.clock.now + LOOK;
+        let nobody = self.views.len() == 0 && self.drain.is_none();
+        self.next_look = self.clock.now + if nobody { IDLE_LOOK } else { LOOK };
         self.source.look(&mut self.views, &self.hub.counters, self.clock.now);
         self.watch();
     }

@@ -157,16 +157,16 @@ impl Worker {
         let patience = self.clock.beats(self.hub.config.write_timeout);
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|(slot, generation)| {
-            let connection = self.connections.get(*slot as usize);
-            let Some(blocked) = connection
-                .filter(|connection| connection.generation == *generation)
-                .and_then(|connection| connection.blocked.as_deref())
-            else {
+            let slot = *slot as usize;
+            let connection = self.connections.get_mut(slot);
+            let Some(connection) = connection.filter(|one| one.generation == *generation) else {
                 return false;
             };
-            let waits = self.clock.beat - blocked.moved < patience;
-            if !waits {
-                self.cut_off(*slot as usize, Close::Slow);
+            let moved = connection.blocked.as_ref().map(|blocked| blocked.moved);
+            let waits = moved.is_some_and(|moved| self.clock.beat - moved < patience);
+            connection.is_listed = waits;
+            if moved.is_some() && !waits {
+                self.cut_off(slot, Close::Slow);
             }
             waits
         });
