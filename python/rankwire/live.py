@@ -13,18 +13,21 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
 
 from rankwire import _core, settings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Files that are left to the rest of the process.
 _SPARE_FILES: Final = 1000
 # Connections that wait in the kernel to be accepted.
 _BACKLOG: Final = 4096
-# Between two looks at whether all processes are there. One that keeps dying is started as often.
+# Between two looks at whether all is well. A process that keeps dying is started as often.
 _LOOK_SECONDS: Final = 1.0
 # How much longer than its drain a process may take to end.
 _GRACE_SECONDS: Final = 5.0
@@ -36,78 +39,104 @@ class Live:
     """A running live door."""
 
     def __init__(
-        self, engine: _core.Engine, chosen: settings.Settings, access: _core.Access
+        self,
+        engine: _core.Engine,
+        chosen: settings.Settings,
+        access: _core.Access,
+        on_failure: Callable[[], None],
     ) -> None:
-        """Listen and serve. Raises OSError when the address cannot be had, ValueError for origins."""
-        self._settings = chosen
-        self._listener: socket.socket | None = None
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._stopping = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="hub-processes")
+        """Listen and serve; `on_failure` is called, on a thread, when the hub breaks down.
+
+        Raises OSError when the address cannot be had, ValueError when the origins are none.
+        """
         live = within_files(chosen.live)
+        self._drain_seconds = live.drain_seconds
+        self._on_failure = on_failure
+        self._processes: _Processes | None = None
         try:
             if live.processes:
-                self._listener = _listen(live.host, live.port)
                 self.hub = _core.Hub.start_inside(engine, access, live)
-                self.port = int(self._listener.getsockname()[1])
+                self._processes = _Processes(self.hub, chosen)
+                self.port = self._processes.port
             else:
                 self.hub = _core.Hub.start(engine, access, live)
                 self.port = self.hub.port
         except OSError as error:
             where = f"{live.host}:{live.port}"
             raise OSError(f"cannot listen on {where} for live connections: {error}") from error
-        for _ in range(live.processes):
-            self._processes.append(self._spawn())
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="live")
         self._watcher.start()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the hub broke down: the server has to end."""
-        return self.hub.has_failed
 
     def stop(self) -> None:
         """Tell every client to come back elsewhere, over `live.drain_seconds`, and end."""
         self._stopping.set()
         self._watcher.join()
-        within = self._settings.live.drain_seconds
-        for process in self._processes:
+        if self._processes is not None:
+            self._processes.stop()
+        self.hub.shutdown(self._drain_seconds)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            if self.hub.has_failed:
+                _log.critical("the live door failed")
+                self._on_failure()
+                return
+            if self._processes is not None:
+                self._processes.renew()
+
+
+class _Processes:
+    """Hub processes, and the listener that they share."""
+
+    def __init__(self, hub: _core.Hub, chosen: settings.Settings) -> None:
+        self._hub = hub
+        self._settings = chosen
+        live = chosen.live
+        family = socket.AF_INET6 if ":" in live.host else socket.AF_INET
+        self._listener = socket.create_server(
+            (live.host, live.port), family=family, backlog=_BACKLOG
+        )
+        self.port = int(self._listener.getsockname()[1])
+        self._running = [self._spawn() for _ in range(live.processes)]
+
+    def renew(self) -> None:
+        """Start processes again that have ended."""
+        for number, process in enumerate(self._running):
+            if process.poll() is not None:
+                _log.error("hub process ended", pid=process.pid, code=process.returncode)
+                self._running[number] = self._spawn()
+
+    def stop(self) -> None:
+        """Let them drain, and end them."""
+        self._listener.close()
+        for process in self._running:
             process.terminate()
-        if self._listener is not None:
-            self._listener.close()
-        deadline = time.monotonic() + within + _GRACE_SECONDS
-        for process in self._processes:
+        deadline = time.monotonic() + self._settings.live.drain_seconds + _GRACE_SECONDS
+        for process in self._running:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 _log.warning("hub process killed", pid=process.pid)
                 process.kill()
                 process.wait()
-        self.hub.shutdown(within)
-
-    def _watch(self) -> None:
-        """Start processes again that have ended."""
-        while not self._stopping.wait(_LOOK_SECONDS):
-            for number, process in enumerate(self._processes):
-                if process.poll() is not None:
-                    _log.error("hub process ended", pid=process.pid, code=process.returncode)
-                    self._processes[number] = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        assert self._listener is not None
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (self._listener.fileno(), theirs.fileno())
+            command = [sys.executable, "-m", "rankwire.relay", *map(str, descriptors)]
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", "rankwire.relay", *map(str, descriptors)],
+                command,
                 stdin=subprocess.PIPE,
                 pass_fds=descriptors,
                 # Signals of a terminal are for the server, which ends its processes.
                 start_new_session=True,
             )
-        assert process.stdin is not None
-        with process.stdin as pipe:
-            pipe.write(settings.to_json(self._settings))
-        self.hub.attach(ours.detach())
+        self._hub.attach(ours.detach())
+        if (pipe := process.stdin) is not None:
+            with pipe:
+                pipe.write(settings.to_json(self._settings))
         return process
 
 
@@ -116,14 +145,7 @@ def within_files(live: settings.Live) -> settings.Live:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     allowed = max(1, most - _SPARE_FILES)
-    if live.max_connections <= allowed:
+    if most == resource.RLIM_INFINITY or live.max_connections <= allowed:
         return live
-    _log.warning(
-        "fewer connections than set", allowed=allowed, because="limit of open files", limit=most
-    )
+    _log.warning("fewer connections than set", allowed=allowed, limit_of_open_files=most)
     return msgspec.structs.replace(live, max_connections=allowed)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

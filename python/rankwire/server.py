@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 # How long requests are given to finish when the server stops.
 _GRACE_SECONDS: Final = 5.0
-# Between two looks at whether the live door is well.
-_LOOK_SECONDS: Final = 0.5
 # Connections that wait to be accepted, and requests that are worked on at once. Beyond that the
 # kernel makes clients wait.
 _BACKLOG: Final = 1024
@@ -98,27 +96,25 @@ async def _serve(settings: Settings) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        writer, live = await _open(settings, stack)
-        waits = (stop.wait(), writer.failed.wait(), _failure(live))
-        ends = [asyncio.create_task(wait) for wait in waits]
+        live_failed = asyncio.Event()
+
+        def fail() -> None:
+            loop.call_soon_threadsafe(live_failed.set)
+
+        writer = await _open(settings, stack, fail)
+        events = (stop, writer.failed, live_failed)
+        ends = [asyncio.create_task(event.wait()) for event in events]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
-        ended_well = not (writer.failed.is_set() or live.failed)
         _log.info("stopping")
     _log.info("stopped")
-    return ended_well and not writer.failed.is_set()
+    return not (writer.failed.is_set() or live_failed.is_set())
 
 
-async def _failure(live: Live) -> bool:
-    """Wait until the live door breaks down."""
-    while not live.failed:
-        await asyncio.sleep(_LOOK_SECONDS)
-    _log.critical("the live door failed")
-    return True
-
-
-async def _open(settings: Settings, stack: AsyncExitStack) -> tuple[Writer, Live]:
+async def _open(
+    settings: Settings, stack: AsyncExitStack, on_live_failure: Callable[[], None]
+) -> Writer:
     """Start every part, leaving its end on the stack."""
     started = time.monotonic()
     guard = await asyncio.to_thread(_guard, settings)
@@ -139,7 +135,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> tuple[Writer, Live
     )
     writer.start()
     stack.push_async_callback(writer.stop)
-    live = await asyncio.to_thread(Live, engine, settings, guard.access)
+    live = await asyncio.to_thread(Live, engine, settings, guard.access, on_live_failure)
     stack.push_async_callback(asyncio.to_thread, live.stop)
     door.open(build(writer, live.hub, guard.access, settings.http.max_body_bytes))
     # First of all ends, so that what was accepted is answered while everything still works.
@@ -147,7 +143,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> tuple[Writer, Live
     stats = engine.stats()
     _log.info("recovered", boards=stats["boards"], members=stats["members"])
     _announce(settings, guard, (port, live.port), time.monotonic() - started)
-    return writer, live
+    return writer
 
 
 def _guard(settings: Settings) -> Guard:

@@ -28,6 +28,9 @@ DEFAULT_FILE = Path("rankwire.toml")
 
 ENVIRONMENT_PREFIX = "RANKWIRE_"
 
+KEY_VARIABLE = "RANKWIRE_KEY"
+"""No setting: the credential of commands that talk to a server."""
+
 
 class Http(msgspec.Struct, frozen=True):
     """The HTTP API."""
@@ -447,7 +450,7 @@ def _from_section(
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[_Found]:
     for variable in sorted(environ):
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == KEY_VARIABLE:
             continue
         field = _BY_VARIABLE.get(variable)
         if field is None:

@@ -69,6 +69,34 @@ def test_keys_are_created_and_revoked_while_the_server_runs(new_server: NewServe
     assert _status(server, reader) == 200
 
 
+def test_commands_show_their_key(new_server: NewServer, tmp_path: Path) -> None:
+    server = new_server("--auth-mode", "keys").start()
+    key = _create(server, "--scope", "read", "--scope", "admin", "--scope", "submit")
+    until(lambda: _status(server, key, "/v1/boards") == 200, "the new key to be good")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("who,points\nada,3\n")
+    replay = (
+        "replay",
+        str(rows),
+        "--board",
+        "b",
+        "--create",
+        "--member",
+        "who",
+        "--score",
+        "points",
+    )
+    top = ("top", "b", "--json", "--live-url", server.live_url)
+    for words in (replay, top, (*top, "--watch", "--for", "1")):
+        to_server = (*words, "--url", server.url)
+        refused = _rankwire(*to_server)
+        assert refused.returncode == 1, words
+        assert "401" in refused.stderr or "3500" in refused.stderr, words
+        done = _rankwire(*to_server, "--key", key)
+        assert done.returncode == 0, done.stderr
+    assert '"member":"ada","score":3' in done.stdout
+
+
 def test_token_keys_are_exchanged_while_the_server_runs(
     new_server: NewServer, tmp_path: Path
 ) -> None:

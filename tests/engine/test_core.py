@@ -17,6 +17,7 @@ import pytest
 import rankwire
 from fix_engine import LIMIT, rows
 from rankwire import _core
+from rankwire.settings import Live
 
 _SECONDS: Final = 30.0
 # How long a committer waits at most that is to be woken at once.
@@ -164,7 +165,7 @@ def test_stats_count(engine: _core.Engine) -> None:
 
 def test_the_stub_knows_every_figure(engine: _core.Engine) -> None:
     assert engine.stats().keys() == _core_types("Stats")
-    hub = _core.Hub.start(engine, "127.0.0.1", 0, 100, 10)
+    hub = _core.Hub.start(engine, _everybody(), Live(port=0))
     try:
         assert hub.port > 0
         assert hub.stats().keys() == _core_types("HubStats")
@@ -472,11 +473,20 @@ def test_what_two_origins_did_adds_up_in_any_order() -> None:
         assert rows(replica(9, *order), "a") == [(1, "bob", 11), (2, "ann", 7)], order
 
 
+def _everybody() -> _core.Access:
+    return _core.Access("open", False, "", "", 0, 0)
+
+
+def test_origins_that_are_none_are_refused(engine: _core.Engine) -> None:
+    with pytest.raises(ValueError, match=r"live\.origins"):
+        _core.Hub.start(engine, _everybody(), Live(port=0, origins="example.com"))
+
+
 def test_a_hub_on_a_taken_port_is_refused(engine: _core.Engine) -> None:
-    hub = _core.Hub.start(engine, "127.0.0.1", 0, 100, 10)
+    hub = _core.Hub.start(engine, _everybody(), Live(port=0))
     try:
         with pytest.raises(OSError, match="in use"):
-            _core.Hub.start(engine, "127.0.0.1", hub.port, 100, 10)
+            _core.Hub.start(engine, _everybody(), Live(port=hub.port))
         with pytest.raises(ValueError, match="negative"):
             hub.shutdown(-1.0)
     finally:

@@ -48,7 +48,6 @@ def test_websocket_conformance(echo_port: int, tmp_path: Path) -> None:
         for case, result in cases.items()
         if not {result["behavior"], result["behaviorClose"]} <= GOOD
     }
-    print(f"{len(cases) - len(bad)} passed, {len(bad)} failed")
     assert not bad
     assert run.returncode == 0, run.stderr
     assert len(cases) == CASES

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from rankwire.cli import _api
-from rankwire.cli._api import BUSY, Api
+from rankwire.cli._api import Api
 from rankwire.cli._replaying import Pacer, Plan, Replay, Troubles
 from rankwire.cli._rows import BadRow, InputError, Row, SkippedRow, Submit
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rankwire.cli._replaying import Report
 
 UNAVAILABLE = "urn:rankwire:problem:unavailable"
+_BUSY = "urn:rankwire:problem:busy"
+_TOO_MANY = "urn:rankwire:problem:too-many-requests"
 
 
 class Peer:
@@ -143,15 +145,16 @@ async def test_a_refused_batch_names_its_lines_and_the_culprit() -> None:
     ]
 
 
-async def test_a_busy_server_is_asked_again() -> None:
-    report, _ = await replay(Peer(problem(503, BUSY, wait="0")), submits(1), ONE_BY_ONE)
+@pytest.mark.parametrize(("status", "kind"), [(503, _BUSY), (429, _TOO_MANY)])
+async def test_a_busy_server_is_asked_again(status: int, kind: str) -> None:
+    report, _ = await replay(Peer(problem(status, kind, wait="0")), submits(1), ONE_BY_ONE)
     assert (report.accepted, report.retries) == (1, 1)
     assert report.succeeded
 
 
 async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_api, "PATIENCE_SECONDS", 0.5)
-    peer = Peer(*[problem(503, BUSY, wait="3600")])
+    peer = Peer(*[problem(503, _BUSY, wait="3600")])
     report, said = await replay(peer, submits(1), ONE_BY_ONE)
     assert (report.refused, report.retries) == (1, 0)
     assert said == ["line 2: refused: 503 words"]

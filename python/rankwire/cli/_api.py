@@ -39,8 +39,8 @@ ANSWER_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 
-BUSY = "urn:rankwire:problem:busy"
-"""Type of the refusal that says: nothing was recorded, send it again."""
+BUSY = frozenset(("urn:rankwire:problem:busy", "urn:rankwire:problem:too-many-requests"))
+"""Types of the refusals that say: nothing was recorded, send it again."""
 
 _NOT_FOUND = 404
 _CREATED = 201
@@ -63,7 +63,7 @@ class ProblemError(Exception):
         self.status = status
         self.field = problem.field
         self.retry_after = retry_after
-        self.is_busy = problem.type == BUSY
+        self.is_busy = problem.type in BUSY
 
     @property
     def is_not_found(self) -> bool:
@@ -121,9 +121,10 @@ class _Problem(msgspec.Struct):
 class Api:
     """An open client; use it as ``async with Api(url) as api``."""
 
-    def __init__(self, url: str, connections: int = 1) -> None:
-        """Prepare up to ``connections`` keep-alive connections."""
+    def __init__(self, url: str, connections: int = 1, key: str | None = None) -> None:
+        """Prepare up to ``connections`` keep-alive connections. ``key`` may be a token as well."""
         self._base = url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._connections = connections
         self.retries = 0
         """How often a submit had to be sent again."""
@@ -134,6 +135,7 @@ class Api:
             connector=aiohttp.TCPConnector(limit=self._connections),
             timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
         )
         return self
 

@@ -82,6 +82,13 @@ http_url = click.option(
     help="Address of the server's HTTP API.",
 )
 
+key = click.option(
+    "--key",
+    envvar=settings.KEY_VARIABLE,
+    show_envvar=True,
+    help="API key or token, where the server asks for one.",
+)
+
 live_url = click.option(
     "--live-url",
     default="ws://127.0.0.1:7701/connection/websocket",

@@ -16,7 +16,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """The first entries of a board at one version, as the server publishes them."""
+    """The first entries of a board at one version."""
 
     board: str
     version: int

@@ -11,7 +11,7 @@ would end that client silently.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from centrifuge import (  # type: ignore[import-untyped]
@@ -57,9 +57,13 @@ class Audience(Protocol):
 class Watcher:
     """One subscription to the first ``size`` entries of a board."""
 
-    def __init__(self, live_url: str, board: str, size: int, audience: Audience) -> None:
-        """Prepare; nothing connects before :meth:`run`."""
+    def __init__(
+        self, live_url: str, board: str, size: int, audience: Audience, key: str | None = None
+    ) -> None:
+        """Prepare; nothing connects before :meth:`run`. ``key`` is an API key or a token."""
         self._live_url = live_url
+        self._board = board
+        self._key = key
         self._channel = f"board:{board}:top:{size}"
         self._audience = audience
         loop = asyncio.get_running_loop()
@@ -83,6 +87,7 @@ class Watcher:
             self._live_url,
             events=_ClientEvents(self),
             name="rankwire-cli",
+            token=self._key or "",
             max_reconnect_delay=LONGEST_RECONNECT_SECONDS,
             proxy=None,
         )
@@ -112,11 +117,12 @@ class Watcher:
         if not self._first.done():
             raise WatchError(f"nothing to watch at {self._live_url}: {self._last_error}")
 
-    def publish(self, data: object) -> None:
+    def publish(self, data: Any) -> None:
         """Take a publication of the channel."""
         try:
-            view = msgspec.convert(data, View)
-        except msgspec.ValidationError as error:
+            # The channel says which board it is.
+            view = msgspec.convert({"board": self._board, **data}, View)
+        except (msgspec.ValidationError, TypeError) as error:
             self.end(f"{self._live_url} sent something else than a view: {error}")
             return
         previous, self.view = self.view, view

@@ -12,7 +12,7 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rankwire.cli._api import Api, BoardShape, LostError, ProblemError, UnreachableError
-from rankwire.cli._options import examples, http_url
+from rankwire.cli._options import examples, http_url, key
 from rankwire.cli._output import Failure, console
 from rankwire.cli._replaying import Plan, Replay, Troubles
 from rankwire.cli._rows import Condition, InputError, RowReader, Selection, parse_score
@@ -28,6 +28,7 @@ class Target(msgspec.Struct, frozen=True):
 
     url: str
     create: BoardShape | None = None
+    key: str | None = None
 
 
 def _points(_ctx: click.Context, _option: click.Parameter, text: str | None) -> int | float | None:
@@ -60,6 +61,7 @@ def _conditions(
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @http_url
+@key
 @click.option("--board", required=True, help="Board that receives the scores.")
 @click.option("--create", is_flag=True, help="Create the board first, unless it is there.")
 @click.option("--policy", type=click.Choice(["best", "last", "sum"]), help="With --create.")
@@ -94,6 +96,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     *,
     file: Path,
     url: str,
+    key: str | None,
     board: str,
     create: bool,
     policy: str | None,
@@ -124,7 +127,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     except InputError as error:
         raise click.UsageError(str(error)) from error
     given = {"policy": policy, "order": order, "score": score_type, "ties": ties}
-    target = Target(url, _shape(given, create=create))
+    target = Target(url, _shape(given, create=create), key)
     plan = Plan(board, connections, rate, batch, limit)
     _run(target, reader, plan, as_json=as_json)
 
@@ -150,7 +153,7 @@ def _run(target: Target, reader: RowReader, plan: Plan, *, as_json: bool) -> Non
         disable=not screen.is_terminal,
         transient=True,
     )
-    api = Api(target.url, plan.connections)
+    api = Api(target.url, plan.connections, target.key)
     replay = Replay(api, reader, plan, troubles)
     try:
         asyncio.run(_replay(target, api, replay, _Bar(progress, reader, replay), plan.board))

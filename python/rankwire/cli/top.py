@@ -11,7 +11,7 @@ import msgspec
 from rich.live import Live
 
 from rankwire.cli._api import Api, LostError, ProblemError, UnreachableError
-from rankwire.cli._options import examples, http_url, live_url
+from rankwire.cli._options import examples, http_url, key, live_url
 from rankwire.cli._output import Failure, console, ranked_table, ranked_text
 from rankwire.cli._ranking import Line, View, lines
 from rankwire.cli._watch import Watcher, WatchError
@@ -38,6 +38,7 @@ WATCHED_ENTRIES = 100
 @click.option("--watch", is_flag=True, help="Stay and show every change.")
 @http_url
 @live_url
+@key
 @click.option(
     "--limit",
     type=click.IntRange(1, PAGE_ENTRIES),
@@ -56,6 +57,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     watch: bool,
     url: str,
     live_url: str,
+    key: str | None,
     limit: int,
     offset: int,
     as_json: bool,
@@ -73,14 +75,14 @@ def command(  # noqa: PLR0913 - one parameter an option
     if seconds and not watch:
         raise click.UsageError("--for bounds a watch; add --watch")
     if not watch:
-        asyncio.run(_print_once(url, board, limit, offset, as_json=as_json))
+        asyncio.run(_print_once(Api(url, key=key), board, limit, offset, as_json=as_json))
         return
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_watch(live_url, board, limit, seconds, as_json=as_json))
+        asyncio.run(_watch((live_url, key), board, limit, seconds, as_json=as_json))
 
 
-async def _print_once(url: str, board: str, limit: int, offset: int, *, as_json: bool) -> None:
-    async with Api(url) as api:
+async def _print_once(client: Api, board: str, limit: int, offset: int, *, as_json: bool) -> None:
+    async with client as api:
         try:
             page = await api.top(board, limit, offset)
         except (ProblemError, UnreachableError, LostError) as error:
@@ -93,7 +95,9 @@ async def _print_once(url: str, board: str, limit: int, offset: int, *, as_json:
     console().print(ranked_table(shown, board, caption))
 
 
-async def _watch(url: str, board: str, size: int, seconds: float | None, *, as_json: bool) -> None:
+async def _watch(
+    server: tuple[str, str | None], board: str, size: int, seconds: float | None, *, as_json: bool
+) -> None:
     screen = console()
     with contextlib.ExitStack() as stack:
         audience: Audience
@@ -106,7 +110,8 @@ async def _watch(url: str, board: str, size: int, seconds: float | None, *, as_j
             audience = TextLines()
         try:
             async with asyncio.timeout(seconds):
-                await Watcher(url, board, size, audience).run()
+                url, key = server
+                await Watcher(url, board, size, audience, key).run()
         except WatchError as error:
             raise Failure(str(error)) from error
         except TimeoutError:
