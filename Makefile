@@ -84,7 +84,7 @@ fmt: .venv/python ## Format everything
 ci: lint test ## What every change must pass
 
 .PHONY: verify
-verify: .venv/rankwire verify-ranklist ## The long runs, about an hour and a half (KILLS=250 for each storage setting)
+verify: .venv/rankwire verify-ranklist verify-hub ## The long runs, about two hours (KILLS=250 for each storage setting)
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
 
@@ -128,6 +128,14 @@ verify-fuzz: ## Coverage-guided fuzzing, FUZZ_SECONDS=300 for each target; needs
 		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -len_control=0
 	done
 
+.PHONY: verify-hub
+verify-hub: ## Fuzzing of all that the live door reads, FUZZ_SECONDS=300 for each target
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet
+	cd rust/hub
+	for target in handshake frames commands_json commands_protobuf delta; do
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+	done
+
 .PHONY: verify-doubles
 verify-doubles: ## Whether each check notices a list that was broken on purpose
 	rust/ranklist/check-doubles
@@ -165,6 +173,22 @@ bench-snapshot: .venv/bench ## Memory while a snapshot is held for a minute at f
 .PHONY: bench-restart
 bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000), beside Redis
 	$(BIN)/python loadtests/bench_restart.py --members $(N)
+
+.PHONY: bench-fanout
+bench-fanout: .venv/bench ## Deliveries of live views a CPU second, beside bare send(), and their latency
+	$(BIN)/python loadtests/bench_fanout.py
+
+.PHONY: bench-idle
+bench-idle: .venv/bench ## Memory and processor time of idle watchers
+	$(BIN)/python loadtests/bench_idle.py
+
+.PHONY: bench-ws-submit
+bench-ws-submit: .venv/bench ## Durable submits over WebSocket, beside HTTP
+	$(BIN)/python loadtests/bench_ws_submit.py
+
+.PHONY: bench-live-bytes
+bench-live-bytes: .venv/bench ## Bytes a watcher and second of 18,750 watchers of a game
+	$(BIN)/python loadtests/bench_live_bytes.py
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -130,6 +130,11 @@ class Process:
                 cwd=log.parent,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._child.pid
+
     def cpu_seconds(self) -> float:
         """Return the processor time that all its threads have used."""
         return sum(_times(self._child.pid))
@@ -154,6 +159,11 @@ class Process:
     def resume(self) -> None:
         """Let it go on."""
         self._child.send_signal(signal.SIGCONT)
+
+    def finish(self) -> None:
+        """Wait until it has ended by itself."""
+        if code := self._child.wait(_READY_SECONDS):
+            raise BenchError(f"{self.name} ended with exit code {code}")
 
     def terminate(self) -> None:
         """Ask it to end, and wait until it has."""
