@@ -376,6 +376,10 @@ class Hub:
         nothing else in this process may use or close them.
         """
 
+    @staticmethod
+    def listen(live: object) -> int:
+        """Bind a listener for hub processes to share. Gives its descriptor; OSError when taken."""
+
     def attach(self, trunk: int) -> None:
         """Serve the hub process at the other end of a socket pair. Owns the descriptor."""
 

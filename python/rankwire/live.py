@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Files that are left to the rest of the process.
 _SPARE_FILES: Final = 1000
-# Connections that wait in the kernel to be accepted.
-_BACKLOG: Final = 4096
 # Between two looks at whether all is well. A process that keeps dying is started as often.
 _LOOK_SECONDS: Final = 1.0
 # How much longer than its drain a process may take to end.
@@ -93,10 +91,7 @@ class _Processes:
         self._hub = hub
         self._settings = chosen
         live = chosen.live
-        family = socket.AF_INET6 if ":" in live.host else socket.AF_INET
-        self._listener = socket.create_server(
-            (live.host, live.port), family=family, backlog=_BACKLOG
-        )
+        self._listener = socket.socket(fileno=_core.Hub.listen(live))
         self.port = int(self._listener.getsockname()[1])
         self._running = [self._spawn() for _ in range(live.processes)]
 

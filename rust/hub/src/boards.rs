@@ -26,7 +26,7 @@ use crate::channel::Subject;
 use crate::config::Config;
 use crate::content::{Change, Content};
 use crate::stats::Counters;
-use crate::view::End;
+use crate::view::{End, View};
 use crate::views::{ViewId, Views};
 
 /// Time between two looks: what a change waits at most before it is noticed.
@@ -50,8 +50,9 @@ pub(crate) struct Boards {
     engine: Arc<Engine>,
     groups: Slab<Group>,
     by_name: HashMap<Box<str>, u32>,
-    /// Views that may have changed, who waits longest first. May name views that are gone.
-    waiting: VecDeque<ViewId>,
+    /// Views that may have changed, with their serial numbers, who waits longest first. May name
+    /// views that are gone.
+    waiting: VecDeque<(ViewId, u64)>,
     /// All personal views, and whose turn is next.
     personal: Vec<ViewId>,
     turn: usize,
@@ -178,6 +179,15 @@ impl Boards {
         }
     }
 
+    /// Publishes what a view shows now, changed or not: a client has seen a later version of its
+    /// board through another worker, and may have another content.
+    pub(crate) fn renew(&mut self, views: &mut Views, id: ViewId, now: Instant) {
+        let view = &views[id];
+        let board = &self.groups[view.place.group as usize].board;
+        let content = Content::of(&view.subject, board, &board.load());
+        self.budget.take(views.publish(id, content, now));
+    }
+
     /// Publishes what is due. To be called every [`LOOK`] or so.
     pub(crate) fn look(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
         let passed = now - self.looked;
@@ -221,7 +231,7 @@ impl Boards {
                 view.due = if view.waiting { view.due.min(due) } else { due };
                 if !view.waiting {
                     view.waiting = true;
-                    self.waiting.push_back(*id);
+                    self.waiting.push_back((*id, view.serial));
                 }
             }
         }
@@ -232,15 +242,15 @@ impl Boards {
 
     fn publish_waiting(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
         for _ in 0..self.waiting.len() {
-            let Some(id) = self.waiting.pop_front() else { break };
-            // A view that is gone, or another with the id of one that is.
-            let Some(view) = views.get_mut(id).filter(|view| view.waiting) else { continue };
+            let Some((id, serial)) = self.waiting.pop_front() else { break };
+            let same = |view: &&mut View| view.serial == serial;
+            let Some(view) = views.get_mut(id).filter(same) else { continue };
             if view.end.is_some() {
                 view.waiting = false;
                 continue;
             }
             if view.spreading || now < view.due || !self.budget.has_some() {
-                self.waiting.push_back(id);
+                self.waiting.push_back((id, serial));
                 continue;
             }
             let published = view.published;
@@ -249,7 +259,7 @@ impl Boards {
                 let view = &mut views[id];
                 view.due = published + self.times.drift;
                 view.waiting = true;
-                self.waiting.push_back(id);
+                self.waiting.push_back((id, serial));
             }
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Clock {
     /// Milliseconds since the worker started.
     pub(crate) ms: u64,
     /// The length of a beat.
-    unit: Duration,
+    pub(crate) unit: Duration,
     /// Beats since the worker started, from [`BEATS`] on so that there is a time before.
     pub(crate) beat: u32,
     /// Seconds since 1970.

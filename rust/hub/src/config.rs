@@ -90,8 +90,8 @@ impl Config {
             "accepts_per_second must be at least 1"
         } else if self.commands_per_second == 0 {
             "commands_per_second must be at least 1"
-        } else if self.pong_timeout >= self.ping_interval {
-            "pong_timeout must be shorter than ping_interval"
+        } else if self.pong_timeout.is_zero() || self.pong_timeout >= self.ping_interval {
+            "pong_timeout must be longer than 0 and shorter than ping_interval"
         } else {
             return Ok(());
         };

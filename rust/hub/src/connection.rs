@@ -151,6 +151,7 @@ pub(crate) enum Sent {
 
 /// A client.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 pub(crate) struct Connection {
     socket: Socket,
     /// Tells this connection from others that had its slot.
@@ -163,6 +164,8 @@ pub(crate) struct Connection {
     pub(crate) is_listed: bool,
     /// There may be bytes in the socket that nobody has asked for yet.
     pub(crate) unread: bool,
+    /// Whether it stands in the worker's list of sockets to read again.
+    pub(crate) again: bool,
     pub(crate) decoder: Decoder,
     /// What is not a whole request or frame yet, or was read while the socket was blocked.
     pub(crate) partial: Vec<u8>,
@@ -170,10 +173,12 @@ pub(crate) struct Connection {
     /// Who it is; nobody before `connect`.
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) subscriptions: SmallVec<[Subscription; 2]>,
+    /// Which of them comes first when the client catches up, so that each gets its turn.
+    pub(crate) turn: u32,
     pub(crate) pace: Pace,
     /// Submits that wait for their commit.
     pub(crate) in_flight: u32,
-    /// The beat in which the client was heard last.
+    /// The beat in which the client was heard last, or took bytes that had waited for it.
     pub(crate) heard: u32,
     /// When the token is no good any more, in seconds since 1970.
     pub(crate) expires: Option<u64>,
@@ -191,11 +196,13 @@ impl Connection {
             is_trunk: false,
             is_listed: false,
             unread: true,
+            again: false,
             decoder: Decoder::default(),
             partial: Vec::new(),
             blocked: None,
             caller: None,
             subscriptions: SmallVec::new(),
+            turn: 0,
             pace: Pace::new(now_ms),
             in_flight: 0,
             heard: beat,
@@ -233,7 +240,11 @@ impl Connection {
     /// Sends what the client may not miss.
     pub(crate) fn send(&mut self, bytes: &[u8], beat: u32) -> Sent {
         if let Some(blocked) = &mut self.blocked {
-            let most = if self.is_trunk { limits::TRUNK_BYTES } else { limits::WAITING_BYTES };
+            let most = match self.caller.as_deref() {
+                _ if self.is_trunk => limits::TRUNK_BYTES,
+                Some(Caller::Key { .. } | Caller::Everybody) => limits::KEY_WAITING_BYTES,
+                _ => limits::WAITING_BYTES,
+            };
             if blocked.replies.len() + bytes.len() > most {
                 return Sent::Slow;
             }
@@ -257,10 +268,14 @@ impl Connection {
         let Some(mut blocked) = self.blocked.take() else { return Sent::Done };
         match blocked.write(&mut self.socket) {
             Err(_) => Sent::Gone,
-            Ok(_) if blocked.is_empty() => Sent::Done,
+            Ok(_) if blocked.is_empty() => {
+                self.heard = beat;
+                Sent::Done
+            }
             Ok(moved) => {
                 if moved > 0 {
                     blocked.moved = beat;
+                    self.heard = beat;
                 }
                 self.blocked = Some(blocked);
                 Sent::Waits

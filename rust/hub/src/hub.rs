@@ -25,6 +25,12 @@ use crate::stats::Stats;
 use crate::trunk::Trunk;
 use crate::worker::{Start, Worker, post};
 
+/// Bytes in the kernel that a socket may have before it takes no more: what a slow client gets late.
+const UNSENT_BYTES: u32 = 16 * 1024;
+
+/// After this time without an acknowledgement the kernel takes a client for gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A running hub. Dropping it shuts it down without grace.
 #[derive(Debug)]
 pub struct Hub {
@@ -151,7 +157,7 @@ impl Hub {
         mut listener: Option<TcpListener>,
     ) -> io::Result<Self> {
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let shared = Arc::new(Shared::new(config, access));
+        let shared = Arc::new(Shared::new(config, access, listener.is_some()));
         let posts = (0..shared.config.threads).map(|_| post()).collect::<io::Result<Vec<_>>>()?;
         let inboxes: Arc<[_]> = posts.iter().map(|(_, inbox)| Arc::clone(inbox)).collect();
         let failed = Arc::new(AtomicBool::new(false));
@@ -209,6 +215,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit these, if they stand before the first of them knocks.
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        // Not in every kernel: without it slow clients get older states.
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    }
     socket.bind(&address.into())?;
     socket.listen(limits::BACKLOG)?;
     Ok(socket.into())

@@ -42,7 +42,11 @@ pub const REPLY_BYTES: usize = 64 * 1024;
 /// Replies that wait for a socket that takes no more bytes; a client that lets more pile up is slow.
 pub const WAITING_BYTES: usize = 256 * 1024;
 
-/// Submits of one connection that may wait for their commit.
+/// The same for an API key: the answers to all submits that it may have in flight, each with the
+/// longest names.
+pub const KEY_WAITING_BYTES: usize = 2 * 1024 * 1024;
+
+/// Calls of one connection that may wait for their answer: for their commit, or for another hub.
 pub const IN_FLIGHT: u32 = 64;
 
 /// The same for an API key, whose owner runs game servers.
@@ -65,9 +69,6 @@ pub const REFUSALS: usize = 256;
 
 /// Connections that wait in the kernel to be accepted.
 pub const BACKLOG: i32 = 4096;
-
-/// File descriptors that the hub leaves to the rest of the process.
-pub const SPARE_FILES: u64 = 1000;
 
 /// Connections closed in a second of a drain, at least: so few that come back disturb nobody.
 pub const DRAIN_PER_SECOND: u32 = 200;

@@ -12,7 +12,7 @@ const BURST: u64 = 3;
 /// The pace of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// Milliseconds of the worker's clock at which everything is used up.
+    /// Microseconds of the worker's clock at which everything is used up.
     used_up: u64,
     /// Commands that were refused since the last that was not.
     strikes: u8,
@@ -30,14 +30,14 @@ pub(crate) enum Verdict {
 
 impl Pace {
     pub(crate) fn new(now_ms: u64) -> Self {
-        Self { used_up: now_ms, strikes: 0 }
+        Self { used_up: now_ms * 1000, strikes: 0 }
     }
 
     /// Judges one command.
     pub(crate) fn step(&mut self, now_ms: u64, per_second: u32) -> Verdict {
-        let worth = 1000 / u64::from(per_second).max(1);
-        let used_up = self.used_up.max(now_ms) + worth.max(1);
-        if used_up > now_ms + BURST * 1000 {
+        let (now, second) = (now_ms * 1000, 1_000_000);
+        let used_up = self.used_up.max(now) + second / u64::from(per_second).max(1);
+        if used_up > now + BURST * second {
             self.strikes = self.strikes.saturating_add(1);
             return if self.strikes > limits::STRIKES { Verdict::Flood } else { Verdict::TooMany };
         }
@@ -65,6 +65,16 @@ mod tests {
             assert_eq!(pace.step(1_000_000, 20), Verdict::Fine);
         }
         assert_eq!(pace.step(1_000_000, 20), Verdict::TooMany);
+    }
+
+    #[test]
+    fn fast_paces_are_kept_too() {
+        for per_second in [30, 700, 5000] {
+            let mut pace = Pace::new(0);
+            let allowed = (0..20_000).filter(|_| pace.step(0, per_second) == Verdict::Fine).count();
+            let most = 3 * per_second as usize;
+            assert!((most..=most + 1 + most / 1000).contains(&allowed), "{allowed} of {most}");
+        }
     }
 
     #[test]

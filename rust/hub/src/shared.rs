@@ -13,6 +13,14 @@ use crate::stats::{Counters, Stats};
 /// A connection by worker, slot and generation.
 pub(crate) type Name = (usize, u32, u32);
 
+/// Figures of hub processes.
+#[derive(Debug, Default)]
+struct Relays {
+    now: HashMap<Name, Box<Stats>>,
+    /// The totals of those that are gone.
+    past: Stats,
+}
+
 /// What all workers use.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -22,17 +30,23 @@ pub(crate) struct Shared {
     pub(crate) access: Arc<Access>,
     /// Read by [`Hub::stats`](crate::Hub::stats).
     pub(crate) counters: Counters,
+    /// Where the views of hub processes are counted, which count them again: read by nobody.
+    unread: Counters,
+    /// Whether clients come in here, and not only hub processes.
+    has_door: bool,
     /// Connections of all workers, from the accept to the end.
     held: AtomicU32,
     /// The newest figures of the hub processes that are clients of this one.
-    relays: Mutex<HashMap<Name, Box<Stats>>>,
+    relays: Mutex<Relays>,
     /// A secret of this hub, for ids that clients cannot guess.
     secret: RandomState,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, access: Arc<Access>) -> Self {
+    pub(crate) fn new(config: Config, access: Arc<Access>, has_door: bool) -> Self {
         Self {
+            has_door,
+            unread: Counters::default(),
             config,
             access,
             counters: Counters::default(),
@@ -40,6 +54,11 @@ impl Shared {
             relays: Mutex::default(),
             secret: RandomState::new(),
         }
+    }
+
+    /// Where views are counted.
+    pub(crate) fn of_views(&self) -> &Counters {
+        if self.has_door { &self.counters } else { &self.unread }
     }
 
     /// The id that a client is told: 128 bits that others cannot guess.
@@ -67,21 +86,29 @@ impl Shared {
     pub(crate) fn relay(&self, name: Name, stats: Option<Box<Stats>>) {
         let mut relays = self.relays();
         match stats {
-            Some(stats) => relays.insert(name, stats),
-            None => relays.remove(&name),
-        };
+            Some(stats) => {
+                relays.now.insert(name, stats);
+            }
+            None => {
+                if let Some(last) = relays.now.remove(&name) {
+                    relays.past.add(last.past());
+                }
+            }
+        }
     }
 
     /// The figures of this hub and of those that are its clients.
     pub(crate) fn stats(&self) -> Stats {
         let mut sum = self.counters.snapshot();
-        for relay in self.relays().values() {
+        let relays = self.relays();
+        sum.add(relays.past);
+        for relay in relays.now.values() {
             sum.add(**relay);
         }
         sum
     }
 
-    fn relays(&self) -> MutexGuard<'_, HashMap<Name, Box<Stats>>> {
+    fn relays(&self) -> MutexGuard<'_, Relays> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -57,12 +57,26 @@ impl Source {
         }
     }
 
+    /// Publishes what a view shows now, if that can be known here.
+    pub(crate) fn renew(&mut self, views: &mut Views, view: ViewId, now: Instant) {
+        if let Self::Boards(boards) = self {
+            boards.renew(views, view, now);
+        }
+    }
+
     /// Publishes what is due.
     pub(crate) fn look(&mut self, views: &mut Views, counters: &Counters, now: Instant) {
         match self {
             Self::Boards(boards) => boards.look(views, counters, now),
             // The other hub has looked.
             Self::Trunk(_) => {}
+        }
+    }
+
+    /// A client waits for the first state of a view no longer.
+    pub(crate) fn forget(&mut self, view: ViewId, slot: u32) {
+        if let Self::Trunk(trunk) = self {
+            trunk.forget(view, slot);
         }
     }
 

@@ -10,7 +10,7 @@ pub const CLOSE_CODES: [u16; 14] =
     [0, 1002, 1007, 3001, 3005, 3008, 3012, 3013, 3500, 3501, 3502, 3503, 3507, 1009];
 
 /// Error codes that are counted apart; all others are counted under 0.
-pub const ERROR_CODES: [u16; 12] = [0, 100, 101, 102, 103, 104, 105, 106, 107, 109, 111, 404];
+pub const ERROR_CODES: [u16; 13] = [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 404];
 
 /// One number that many threads change.
 #[derive(Debug, Default)]
@@ -147,6 +147,11 @@ impl Stats {
             *figure = u64::from_le_bytes(words.next()?.try_into().ok()?);
         }
         (words.next().is_none() && words.remainder().is_empty()).then_some(stats)
+    }
+
+    /// What stays when the hub is gone: totals, and not what it held.
+    pub(crate) fn past(self) -> Self {
+        Self { connections: 0, subscriptions: 0, views: 0, blocked: 0, ..self }
     }
 
     /// Adds the figures of another hub.

@@ -46,6 +46,16 @@ pub(crate) enum Asked {
     Call(u64),
 }
 
+/// What is known of a channel over there.
+#[derive(Debug, Clone, Copy)]
+struct There {
+    view: ViewId,
+    /// Id of the command that subscribed to it. A view may have had the channel before, and what
+    /// comes until the answer is about that one.
+    asked: u32,
+    answered: bool,
+}
+
 /// The way to the hub that has the boards.
 #[derive(Debug)]
 pub(crate) struct Trunk {
@@ -60,7 +70,7 @@ pub(crate) struct Trunk {
     last: u32,
     asked: HashMap<u32, Asked>,
     /// The views by the channels that they have over there.
-    by_channel: HashMap<Box<str>, ViewId>,
+    by_channel: HashMap<Box<str>, There>,
     channels: HashMap<ViewId, Box<str>>,
     /// Clients that wait for the first state of a view.
     waiting: HashMap<ViewId, Vec<(Waiter, Wish)>>,
@@ -109,7 +119,7 @@ impl Trunk {
         let subscribe = Subscribe { channel: Cow::Borrowed(&there), data, ..Subscribe::default() };
         self.ask(Body::Subscribe(subscribe), Some(Asked::Subscribe(there.clone())));
         self.channels.insert(view, there.clone());
-        self.by_channel.insert(there, view);
+        self.by_channel.insert(there, There { view, asked: self.last, answered: false });
         view
     }
 
@@ -118,7 +128,10 @@ impl Trunk {
         let gone = views.remove(view);
         self.waiting.remove(&view);
         let Some(there) = self.channels.remove(&view) else { return };
-        self.by_channel.remove(&there);
+        // Another view may have the channel now: this one ended, and not all watchers knew yet.
+        if self.by_channel.get(&there).is_some_and(|known| known.view == view) {
+            self.by_channel.remove(&there);
+        }
         if gone.end.is_none() {
             self.ask(Body::Unsubscribe { channel: Cow::Borrowed(&there) }, None);
         }
@@ -134,9 +147,23 @@ impl Trunk {
         self.waiting.remove(&view).unwrap_or_default()
     }
 
-    /// The view of a channel over there.
+    /// The view of a channel over there, if news of it is meant for that one.
     pub(crate) fn view_of(&self, channel: &str) -> Option<ViewId> {
-        self.by_channel.get(channel).copied()
+        self.by_channel.get(channel).filter(|there| there.answered).map(|there| there.view)
+    }
+
+    /// The view of a channel over there whose subscription is answered now, if it still wants it.
+    pub(crate) fn answered(&mut self, id: u32, channel: &str) -> Option<ViewId> {
+        let there = self.by_channel.get_mut(channel).filter(|there| there.asked == id)?;
+        there.answered = true;
+        Some(there.view)
+    }
+
+    /// A client waits for the first state of a view no longer.
+    pub(crate) fn forget(&mut self, view: ViewId, slot: u32) {
+        if let Some(waiting) = self.waiting.get_mut(&view) {
+            waiting.retain(|((waiter, _), _)| *waiter != slot);
+        }
     }
 
     /// What the command with this id was for.

@@ -107,6 +107,8 @@ pub(crate) struct State {
 /// Something to look at, and everybody who does.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// Tells this view from others that had its place in the table.
+    pub(crate) serial: u64,
     /// The name that clients know it by.
     pub(crate) channel: Box<str>,
     /// What it shows of its board.
@@ -158,8 +160,9 @@ pub(crate) struct End {
 }
 
 impl View {
-    pub(crate) fn new(channel: &str, subject: Subject, now: Instant) -> Self {
+    pub(crate) fn new(serial: u64, channel: &str, subject: Subject, now: Instant) -> Self {
         Self {
+            serial,
             channel: channel.into(),
             subject,
             epoch: "".into(),

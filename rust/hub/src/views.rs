@@ -36,6 +36,8 @@ pub(crate) struct Views {
     /// The views that several clients may share, by channel.
     shared: HashMap<Box<str>, ViewId>,
     spreading: VecDeque<Spread>,
+    /// Serial number of the view that was made last.
+    last: u64,
     deltas: delta::Encoder,
 }
 
@@ -48,7 +50,8 @@ impl Views {
     /// A new view without watchers.
     pub(crate) fn create(&mut self, channel: &str, subject: Subject, now: Instant) -> ViewId {
         let is_shared = subject.is_shared();
-        let view = self.table.insert(View::new(channel, subject, now)) as ViewId;
+        self.last += 1;
+        let view = self.table.insert(View::new(self.last, channel, subject, now)) as ViewId;
         if is_shared {
             self.shared.insert(channel.into(), view);
         }

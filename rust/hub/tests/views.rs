@@ -153,7 +153,7 @@ async fn views_end_with_their_last_watcher() {
         .wait_for(|stats| (stats.connections, stats.subscriptions, stats.views) == (0, 0, 0))
         .await;
     // To leave without a word is no error.
-    assert_eq!(world.hub.stats().failed, [0; 12]);
+    assert_eq!(world.hub.stats().failed.iter().sum::<u64>(), 0);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `Hub`.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +90,11 @@ impl PyHub {
         let (access, config) = (Arc::clone(&access.inner), live.config()?);
         let inner = py.detach(|| Hub::relay(trunk, listener, access, config))?;
         Ok(Self { inner })
+    }
+
+    #[staticmethod]
+    fn listen(live: Live) -> PyResult<RawFd> {
+        Ok(Hub::listen(resolve(&live.host, live.port)?)?.into_raw_fd())
     }
 
     fn attach(&self, trunk: RawFd) -> PyResult<()> {

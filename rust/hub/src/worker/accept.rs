@@ -11,7 +11,6 @@ use std::{io, net};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry};
-use socket2::SockRef;
 
 use super::{LISTENER, Worker};
 use crate::bucket::Bucket;
@@ -29,14 +28,8 @@ const REST: Duration = Duration::from_millis(100);
 /// are still waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes in the kernel that a socket may have before it takes no more: what a slow client gets late.
-const UNSENT_BYTES: u32 = 16 * 1024;
-
 /// The part of a second whose connections may come at once.
 const BURST: Duration = Duration::from_millis(100);
-
-/// After this time without an acknowledgement the kernel takes a client for gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes connections.
 #[derive(Debug)]
@@ -63,15 +56,6 @@ impl Acceptor {
         config: &Config,
         clock: &Clock,
     ) -> io::Result<Self> {
-        // Accepted sockets inherit these.
-        let socket = SockRef::from(&listener);
-        socket.set_tcp_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        {
-            socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-            // Not in every kernel: without it slow clients get older states.
-            let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
-        }
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;

@@ -130,29 +130,35 @@ impl Worker {
         }
         match sent {
             Sent::Done if connection.stage == Stage::Closing => self.finish(slot),
+            // Commands first: who is always behind would never be heard.
             Sent::Done => {
-                self.catch_up(slot);
                 self.catch_up_reading(slot);
+                self.catch_up(slot);
             }
             Sent::Gone => self.end(slot),
             _ => {}
         }
     }
 
-    /// Sends the newest state of every view of which a state was missed.
+    /// Sends the newest state of every view of which a state was missed, as far as the socket takes
+    /// them. The next time goes on after the view that it was blocked by.
     fn catch_up(&mut self, slot: usize) {
-        let mut place = 0;
-        while let Some(subscription) = self.connections[slot].subscriptions.get(place) {
+        let mut left = self.connections[slot].subscriptions.len();
+        while left > 0 && self.connections[slot].blocked.is_none() {
+            left -= 1;
+            let connection = &mut self.connections[slot];
+            let place = connection.turn as usize % connection.subscriptions.len().max(1);
+            let Some(subscription) = connection.subscriptions.get(place) else { return };
             let (missed, view) = (subscription.missed, subscription.view);
-            if missed && self.connections[slot].blocked.is_none() {
+            connection.turn = place as u32 + 1;
+            if missed {
                 self.deliver(slot, place);
                 // An ended view's subscription is gone, and another stands in its place.
-                let stands = self.connections[slot].subscriptions.get(place);
-                if stands.is_none_or(|stands| stands.view != view) {
-                    continue;
+                let connection = &mut self.connections[slot];
+                if connection.subscriptions.get(place).is_some_and(|stands| stands.view != view) {
+                    connection.turn = place as u32;
                 }
             }
-            place += 1;
         }
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct Worker {
     /// The last beat whose work is done.
     beat: u32,
     drain: Option<Drain>,
+    /// The hub that has the boards has said more than one turn allows to take in.
+    trunk_waits: bool,
     /// The hub that has the boards is gone.
     lost: bool,
     buffer: Box<[u8]>,
@@ -149,6 +151,7 @@ impl Worker {
             next_look: clock.now,
             beat: clock.beat,
             drain: None,
+            trunk_waits: false,
             lost: false,
             buffer: vec![0; limits::READ_BYTES].into(),
             payload: Vec::new(),
@@ -186,7 +189,8 @@ impl Worker {
     /// How long to wait for sockets.
     fn patience(&self) -> Duration {
         let accepting = self.acceptor.as_ref().is_some_and(Acceptor::is_busy);
-        if accepting || !self.again.is_empty() || self.views.is_spreading() {
+        let more = !self.again.is_empty() || self.trunk_waits;
+        if accepting || more || self.views.is_spreading() {
             return Duration::ZERO;
         }
         self.next_look.saturating_duration_since(self.clock.now)
@@ -232,7 +236,13 @@ impl Worker {
 
     fn read_again(&mut self) {
         for slot in std::mem::take(&mut self.again) {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.again = false;
+            }
             self.receive(slot);
+        }
+        if self.trunk_waits {
+            self.attend_trunk();
         }
     }
 
@@ -242,8 +252,9 @@ impl Worker {
             return;
         }
         let nobody = self.views.len() == 0 && self.drain.is_none();
-        self.next_look = self.clock.now + if nobody { IDLE_LOOK } else { LOOK };
-        self.source.look(&mut self.views, &self.hub.counters, self.clock.now);
+        self.next_look =
+            self.clock.now + if nobody { IDLE_LOOK.min(self.clock.unit) } else { LOOK };
+        self.source.look(&mut self.views, self.hub.of_views(), self.clock.now);
         self.watch();
     }
 

@@ -23,8 +23,13 @@ impl Worker {
             if self.is_busy(slot) {
                 break;
             }
+            let connection = &mut self.connections[slot];
             if turns == 0 {
-                self.again.push(slot);
+                // Once, or who sends without end would get more of every turn than of the last.
+                if !connection.again {
+                    connection.again = true;
+                    self.again.push(slot);
+                }
                 break;
             }
             turns -= 1;
@@ -211,7 +216,9 @@ impl Worker {
     fn hear(&mut self, slot: usize, event: &Event<'_>) {
         let (stage, encoding) = (self.connections[slot].stage, self.connections[slot].encoding);
         match event {
-            Event::Fragment | Event::Pong => {}
+            // A message has few of them, and is worth something when it is whole.
+            Event::Fragment => {}
+            Event::Pong => self.toll(slot),
             Event::Ping(payload) => self.pong(slot, payload),
             Event::Close(code) => self.part(slot, *code),
             Event::Text(text) if stage == Stage::Echo => {
@@ -232,8 +239,9 @@ impl Worker {
         let encoding = self.connections[slot].encoding;
         let mut replies = take(&mut self.payload);
         replies.clear();
-        let mut bad = None;
+        let (mut bad, mut is_idle) = (None, true);
         for (number, command) in commands(encoding, message).enumerate() {
+            is_idle = false;
             let outcome = match command {
                 Ok(_) if number >= limits::COMMANDS && !self.connections[slot].is_trunk => {
                     Err(Close::BadRequest("too many commands in a message"))
@@ -245,11 +253,19 @@ impl Worker {
                 bad = Some(close);
                 break;
             }
+            // The commands of many clients: none is refused for the replies to the others.
+            if self.connections[slot].is_trunk && replies.len() >= limits::REPLY_BYTES {
+                self.send_message(slot, &replies);
+                replies.clear();
+            }
         }
         if !replies.is_empty() {
             self.send_message(slot, &replies);
         }
         self.payload = replies;
+        if is_idle {
+            self.toll(slot);
+        }
         if let Some(close) = bad {
             self.close(slot, close);
         }
@@ -257,14 +273,20 @@ impl Worker {
 
     /// Answers a ping of the WebSocket protocol, which is worth a command.
     fn pong(&mut self, slot: usize, payload: &[u8]) {
+        self.toll(slot);
+        if self.connections[slot].stage != Stage::Closing {
+            self.echo(slot, |out| frame::pong(out, payload));
+        }
+    }
+
+    /// What is no command is worth one as well, or it could be sent without end.
+    fn toll(&mut self, slot: usize) {
         let per_second = self.hub.config.commands_per_second;
         let connection = &mut self.connections[slot];
-        let is_echo = connection.stage == Stage::Echo;
-        if !is_echo && connection.pace.step(self.clock.ms, per_second) != Verdict::Fine {
+        let is_free = connection.stage == Stage::Echo || connection.is_trunk;
+        if !is_free && connection.pace.step(self.clock.ms, per_second) != Verdict::Fine {
             self.close(slot, Close::TooManyRequests);
-            return;
         }
-        self.echo(slot, |out| frame::pong(out, payload));
     }
 
     fn echo(&mut self, slot: usize, write: impl FnOnce(&mut Vec<u8>)) {

@@ -13,6 +13,7 @@ use crate::centrifuge::{CommandError, Data, Encoding, Out, Publication};
 use crate::channel::Subject;
 use crate::connection::Stage;
 use crate::content::Content;
+use crate::limits;
 use crate::source::Source;
 use crate::trunk::{Asked, Trunk};
 use crate::view::End;
@@ -57,14 +58,19 @@ impl Worker {
     /// Takes in what the hub that has the boards says.
     pub(super) fn attend_trunk(&mut self) {
         let mut buffer = take(&mut self.buffer);
-        while let Source::Trunk(trunk) = &mut self.source {
+        self.trunk_waits = true;
+        for _ in 0..limits::READS {
+            let Source::Trunk(trunk) = &mut self.source else { break };
             match trunk.read(&mut buffer) {
                 Ok(Some(messages)) => {
                     for message in messages {
                         self.hear_trunk(&message);
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    self.trunk_waits = false;
+                    break;
+                }
                 Err(_) => {
                     self.lose_trunk();
                     break;
@@ -75,6 +81,7 @@ impl Worker {
     }
 
     fn lose_trunk(&mut self) {
+        self.trunk_waits = false;
         self.lost = true;
         if self.drain.is_none() {
             self.begin_drain(LAST_DRAIN);
@@ -113,10 +120,10 @@ impl Worker {
         match self.trunk().and_then(|trunk| trunk.asked(id)) {
             Some(Asked::Call(ticket)) => self.take_result(ticket, answer),
             Some(Asked::Subscribe(channel)) => {
-                let Some(view) = self.trunk().and_then(|trunk| trunk.view_of(&channel)) else {
-                    return;
-                };
-                self.take_subscription(view, answer);
+                let view = self.trunk().and_then(|trunk| trunk.answered(id, &channel));
+                if let Some(view) = view {
+                    self.take_subscription(view, answer);
+                }
             }
             None => {}
         }

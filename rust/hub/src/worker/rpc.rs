@@ -61,6 +61,7 @@ impl Worker {
             }
             Source::Trunk(_) => {
                 call::check_read(method, data, allowed)?;
+                self.check_in_flight(slot)?;
                 let pending = self.expect(slot, id);
                 self.forward(pending, method, data);
             }
@@ -75,17 +76,9 @@ impl Worker {
         data: &[u8],
         for_player: bool,
     ) -> Result<(), CommandError> {
-        let Connection { caller, in_flight, is_trunk, .. } = &self.connections[slot];
-        let own = caller.as_deref().and_then(Caller::member);
+        let own = self.connections[slot].caller.as_deref().and_then(Caller::member);
         let call = SubmitCall::read(data, own)?;
-        let most = match caller.as_deref() {
-            _ if *is_trunk => u32::MAX,
-            Some(Caller::Key { .. } | Caller::Everybody) => limits::KEY_IN_FLIGHT,
-            _ => limits::IN_FLIGHT,
-        };
-        if *in_flight >= most {
-            return Err(CommandError::TooManyRequests);
-        }
+        self.check_in_flight(slot)?;
         let is_player = own.is_some();
         let player_submits = match &self.source {
             // The hub that has the boards looks.
@@ -116,6 +109,17 @@ impl Worker {
             self.submits.push((pending, Command::Submit { board, submit }));
         }
         Ok(())
+    }
+
+    /// Whether a connection may wait for one answer more.
+    fn check_in_flight(&self, slot: usize) -> Result<(), CommandError> {
+        let Connection { caller, in_flight, is_trunk, .. } = &self.connections[slot];
+        let most = match caller.as_deref() {
+            _ if *is_trunk => u32::MAX,
+            Some(Caller::Key { .. } | Caller::Everybody) => limits::KEY_IN_FLIGHT,
+            _ => limits::IN_FLIGHT,
+        };
+        if *in_flight < most { Ok(()) } else { Err(CommandError::TooManyRequests) }
     }
 
     /// Counts a submit against the caller's rate.

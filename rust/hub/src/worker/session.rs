@@ -53,12 +53,14 @@ impl Worker {
             // Closed by a command before this one.
             _ => return Ok(()),
         }
+        let verdict = self.judge(slot);
         if matches!(command.body, Body::Pong) {
-            return Ok(());
+            return if verdict == Verdict::Flood { Err(Close::TooManyRequests) } else { Ok(()) };
         }
         // What comes through a trunk was counted where it came in.
-        self.hub.counters.commands_total.add(u64::from(!connection.is_trunk));
-        let outcome = match self.judge(slot) {
+        let counted = u64::from(!self.connections[slot].is_trunk);
+        self.hub.counters.commands_total.add(counted);
+        let outcome = match verdict {
             Verdict::Flood => return Err(Close::TooManyRequests),
             Verdict::TooMany => Err(CommandError::TooManyRequests),
             Verdict::Fine if replies.len() >= limits::REPLY_BYTES => {
@@ -66,7 +68,10 @@ impl Worker {
             }
             Verdict::Fine => self.obey(slot, command, replies)?,
         };
-        if let Err(error) = outcome {
+        // What has no id has no reply, not even this one.
+        if let Err(error) = outcome
+            && command.id != 0
+        {
             self.fail(slot, command.id, &error, replies);
         }
         Ok(())
@@ -141,13 +146,14 @@ impl Worker {
         replies: &mut Vec<u8>,
     ) -> Result<Result<(), CommandError>, Close> {
         let connection = &mut self.connections[slot];
-        let brought = connection.credential.take();
-        let credential = if token.is_empty() { brought.as_deref() } else { Some(token) };
+        let brought = connection.credential.as_deref();
+        let credential = if token.is_empty() { brought } else { Some(token) };
         let caller = match self.hub.access.identify(credential, self.clock.unix_s) {
             Ok(caller) => caller,
             Err(Unauthorized::Expired) => return Ok(Err(CommandError::TokenExpired)),
             Err(_) => return Err(Close::InvalidToken),
         };
+        connection.credential = None;
         connection.expires = caller.expires_s();
         connection.caller = Some(caller);
         connection.stage = Stage::Connected;
@@ -217,7 +223,7 @@ impl Worker {
         let views = &mut self.views;
         let what = (board, &*request.channel, subject);
         let view = self.source.open(views, what, request.data, self.clock.now)?;
-        self.hub.counters.views.add((views.len() - before) as u64);
+        self.hub.of_views().views.add((views.len() - before) as u64);
         let place = self.join(slot, view, request.delta);
         let wish = Wish {
             id,
@@ -225,7 +231,11 @@ impl Worker {
             offset: request.offset,
             epoch: request.epoch.clone().into_owned(),
         };
-        if self.views[view].state.is_some() {
+        if let Some(state) = &self.views[view].state {
+            let is_ahead = wish.recover && *wish.epoch == *self.views[view].epoch;
+            if is_ahead && wish.offset > state.offset {
+                self.source.renew(&mut self.views, view, self.clock.now);
+            }
             self.welcome(slot, place, &wish, replies);
         } else {
             self.connections[slot].subscriptions[place].pending = true;
@@ -241,7 +251,8 @@ impl Worker {
         let index = self.views.join(view, watcher, delta);
         let (seen, missed, pending) = (0, false, false);
         subscriptions.push(Subscription { view, index, seen, delta, missed, pending });
-        self.hub.counters.subscriptions.add(1);
+        let counted = u64::from(!self.connections[slot].is_trunk);
+        self.hub.counters.subscriptions.add(counted);
         place
     }
 
@@ -257,7 +268,7 @@ impl Worker {
         replies: &mut Vec<u8>,
     ) {
         let Self { connections, views, hub, .. } = self;
-        let Connection { subscriptions, encoding, .. } = &mut connections[slot];
+        let Connection { subscriptions, encoding, is_trunk, .. } = &mut connections[slot];
         let subscription = &mut subscriptions[place];
         let view = &mut views[subscription.view];
         let offset = view.state.as_ref().map_or(0, |state| state.offset);
@@ -266,7 +277,7 @@ impl Worker {
         let state = view.publication(*encoding, subscription.delta).filter(|_| !has_it);
         subscription.seen = view.number;
         subscription.pending = false;
-        hub.counters.deliveries_total.add(u64::from(state.is_some()));
+        hub.counters.deliveries_total.add(u64::from(state.is_some() && !*is_trunk));
         let reply = Subscribed {
             recoverable: true,
             positioned: true,
@@ -289,15 +300,26 @@ impl Worker {
 
     /// Where a connection keeps its subscription to a channel.
     fn place_of(&self, slot: usize, channel: &str) -> Option<usize> {
-        let subscriptions = &self.connections[slot].subscriptions;
-        subscriptions.iter().position(|one| *self.views[one.view].channel == *channel)
+        let mut subscriptions = self.connections[slot].subscriptions.iter();
+        let place = match self.views.find(channel) {
+            Some(view) => subscriptions.position(|one| one.view == view),
+            None => None,
+        };
+        // A view that nobody else finds: its own, or one that is over.
+        let is_here = |one: &Subscription| *self.views[one.view].channel == *channel;
+        place.or_else(|| self.connections[slot].subscriptions.iter().position(is_here))
     }
 
     /// Ends a subscription.
     pub(super) fn unsubscribe_at(&mut self, slot: usize, place: usize) {
         let Self { connections, views, source, hub, .. } = self;
+        let counted = u64::from(!connections[slot].is_trunk);
         let subscriptions = &mut connections[slot].subscriptions;
-        let Subscription { view, index, delta, .. } = subscriptions.swap_remove(place);
+        let Subscription { view, index, delta, pending, .. } = subscriptions.swap_remove(place);
+        hub.counters.subscriptions.sub(counted);
+        if pending {
+            source.forget(view, slot as u32);
+        }
         if let Some(moved) = subscriptions.get(place) {
             views[moved.view].watchers[moved.index as usize].place = place as u32;
         }
@@ -305,10 +327,9 @@ impl Worker {
             let connection = &mut connections[moved.slot as usize];
             connection.subscriptions[moved.place as usize].index = index;
         }
-        hub.counters.subscriptions.sub(1);
         if views[view].watchers.is_empty() {
             source.close(views, view);
-            hub.counters.views.sub(1);
+            hub.of_views().views.sub(1);
         }
     }
 

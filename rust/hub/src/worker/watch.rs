@@ -50,6 +50,8 @@ impl Deadlines {
 pub(super) struct Drain {
     began: Instant,
     within: Duration,
+    /// How long clients may wait for the answers to their submits.
+    patience: Duration,
     /// Connections at the beginning, and how many of them were visited.
     all: usize,
     visited: usize,
@@ -62,12 +64,23 @@ impl Worker {
     pub(super) fn watch(&mut self) {
         self.watch_deadlines();
         self.go_on_draining();
+        self.forgive_standstill();
         while self.beat < self.clock.beat {
             self.beat += 1;
             self.watch_slots(self.beat);
             if self.beat == self.clock.beat {
                 self.watch_blocked();
                 self.report_figures();
+            }
+        }
+    }
+
+    /// After a time in which this process did not run nobody could be heard: everybody begins anew.
+    fn forgive_standstill(&mut self) {
+        let answer = self.clock.beats(self.hub.config.pong_timeout);
+        if self.clock.beat - self.beat >= answer.max(2) {
+            for (_, connection) in &mut self.connections {
+                connection.heard = self.clock.beat;
             }
         }
     }
@@ -122,7 +135,10 @@ impl Worker {
         }
         let pinged = beat - answer;
         for slot in ((pinged % BEATS) as usize..places).step_by(BEATS as usize) {
-            let silent = |c: &Connection| c.is_live() && !c.is_trunk && c.heard < pinged;
+            // Who is blocked is not read, and has to make progress instead: see `watch_blocked`.
+            let silent = |c: &Connection| {
+                c.is_live() && !c.is_trunk && c.blocked.is_none() && c.heard < pinged
+            };
             if self.connections.get(slot).is_some_and(silent) {
                 self.close(slot, Close::NoPong);
             }
@@ -189,7 +205,9 @@ impl Worker {
 
     /// Ends a connection whose client would not take a code.
     pub(super) fn cut_off(&mut self, slot: usize, close: Close) {
-        self.hub.counters.closed.add(close.code());
+        if !matches!(self.connections[slot].stage, Stage::Closing | Stage::Gone) {
+            self.hub.counters.closed.add(close.code());
+        }
         self.end(slot);
     }
 
@@ -265,8 +283,9 @@ impl Worker {
     pub(super) fn begin_drain(&mut self, within: Duration) {
         self.shut_door();
         let (began, all) = (self.clock.now, self.connections.len());
+        let patience = within;
         let within = within.min(Duration::from_secs(1) * all as u32 / limits::DRAIN_PER_SECOND);
-        self.drain = Some(Drain { began, within, all, visited: 0, slot: 0 });
+        self.drain = Some(Drain { began, within, patience, all, visited: 0, slot: 0 });
     }
 
     /// Closes as many connections as should be closed by now. Those whose submits wait for their
@@ -286,10 +305,14 @@ impl Worker {
                 self.send_away(slot);
             }
         }
-        // A second round takes those who had something in flight, or came late.
+        // Further rounds take those who came late, and those who had something in flight: when they
+        // have their answer, or have waited long enough.
         if is_late {
             for slot in 0..self.connections.capacity() {
-                self.send_away(slot);
+                let waits = |connection: &Connection| connection.in_flight > 0;
+                if passed >= drain.patience || !self.connections.get(slot).is_some_and(waits) {
+                    self.send_away(slot);
+                }
             }
         } else if drain.slot >= self.connections.capacity() {
             drain.slot = 0;
@@ -309,7 +332,7 @@ impl Worker {
     /// Whether a drain is done, or has had its time.
     pub(super) fn is_over(&self) -> bool {
         self.drain.is_some_and(|drain| {
-            let last = drain.began + drain.within + Duration::from_secs(limits::LINGER_SECS);
+            let last = drain.began + drain.patience + Duration::from_secs(limits::LINGER_SECS);
             self.connections.is_empty() || self.clock.now > last
         })
     }
