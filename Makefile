@@ -182,6 +182,10 @@ bench-fanout: .venv/bench ## Deliveries of live views a CPU second, beside bare 
 bench-idle: .venv/bench ## Memory and processor time of idle watchers
 	$(BIN)/python loadtests/bench_idle.py
 
+.PHONY: bench-storm
+bench-storm: .venv/bench ## How 17,900 watchers come back at once, and what those who stay notice
+	$(BIN)/python loadtests/bench_storm.py
+
 .PHONY: bench-ws-submit
 bench-ws-submit: .venv/bench ## Durable submits over WebSocket, beside HTTP
 	$(BIN)/python loadtests/bench_ws_submit.py

@@ -1,7 +1,8 @@
 """Durable submits over WebSocket, beside the HTTP API of the same server.
 
-Measured: receipts a second and their latency, over 1 and over 64 sockets with so many submits on
-their way on each; and over HTTP, with `wrk` on 64 keep-alive connections, as in `bench_http.py`.
+Measured: receipts a second and their latency, over 64 sockets with 64 submits on their way on each
+and over one socket with 1,024; and over HTTP, with `wrk` on 64 keep-alive connections, as in
+`bench_http.py`: there a connection has one request on its way, which is what HTTP/1.1 allows.
 
 How: the server runs on one core, the client on another. The board holds 100,000 members; every
 submit carries a new score and changes the board. Rounds take turns; each figure is the median of
@@ -29,6 +30,8 @@ from swarm import Server
 # More than this share of submits has to change something; a drawn score hardly ever repeats.
 _CHANGING: Final = 0.999
 _HTTP: Final = Load("single", 64)
+# More on one socket gain nothing.
+_MOST_OF_ONE: Final = 1024
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -88,7 +91,10 @@ def read_options() -> Options:
         help="the result is that of the first (default: 64 1)",
     )
     parser.add_argument(
-        "--in-flight", type=harness.positive, default=64, help="submits a socket (default: 64)"
+        "--in-flight",
+        type=harness.positive,
+        default=4096,
+        help="submits on their way in all, and 1024 at most on each socket (default: 4096)",
     )
     parser.add_argument("--quick", action="store_true", help="one round of a second: only a test")
     given = parser.parse_args()
@@ -129,9 +135,10 @@ def over_http(server: Server, options: Options, seed: int) -> Round:
 
 def over_socket(program: Path, server: Server, sockets: int, options: Options) -> Round:
     """Measure submits over so many sockets."""
+    in_flight = min(_MOST_OF_ONE, max(1, options.in_flight // sockets))
     load = (
         *("submit", *server.hub, "--board", "bench", "--members", str(MEMBERS)),
-        *("--sockets", str(sockets), "--in-flight", str(options.in_flight)),
+        *("--sockets", str(sockets), "--in-flight", str(in_flight)),
     )
     swarm.run(program, *load, "--seconds", str(options.warmup))
     measured = side(server)

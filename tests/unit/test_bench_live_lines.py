@@ -10,6 +10,7 @@ import pytest
 import bench_fanout
 import bench_idle
 import bench_live_bytes
+import bench_storm
 import bench_ws_submit
 import swarm
 from harness import BenchError
@@ -31,16 +32,31 @@ def test_fanout_line_compares_medians() -> None:
 
 def test_idle_line_compares_with_what_was_wanted() -> None:
     result: dict[str, Any] = {
-        "bytes_per_socket": 300.0,
-        "sockets": 19_000,
+        "bytes_per_socket": 100.0,
+        "memory_before": {"anon_kb": 1000},
+        "sockets": 1024,
         "server": {"cpu_share": 0.01},
         "pings": 5,
-        "steps": [],
+        "steps": [{"memory": {"anon_kb": 9999}}, {"memory": {"anon_kb": 1300}}],
     }
     options = bench_idle.Options(steps=[1], seconds=1)
     line = msgspec.json.decode(bench_idle.result_line(result, 0.0, options))
     assert (line["ours"], line["ratio"], line["cpu_share"]) == (300, {"wanted": 2.0}, 0.01)
+    assert line["slope"] == 100
     assert line["noisy"] is False
+
+
+def test_storm_line_compares_those_who_stay() -> None:
+    def latency(p99: float) -> dict[str, Any]:
+        return {"from_sent": {"p99_ms": p99}}
+
+    result: dict[str, Any] = {
+        "back": {"seconds": 4.0, "sockets": 400},
+        "latency": {"before": latency(100.0), "during": latency(125.0), "after": latency(90.0)},
+    }
+    options = bench_storm.Options(400, 100, 2)
+    line = msgspec.json.decode(bench_storm.result_line(result, 0.0, options))
+    assert (line["ours"], line["ratio"], line["back_seconds"]) == (125, {"before": 0.8}, 4)
 
 
 def test_submit_line_compares_the_first_number_of_sockets() -> None:

@@ -306,3 +306,14 @@ impl Blocked {
         self.frame.is_none() && self.replies.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_costs_what_the_front_page_says() {
+        assert!(size_of::<Connection>() <= 208, "{}", size_of::<Connection>());
+        assert_eq!(size_of::<Subscription>(), 16);
+    }
+}

@@ -11,10 +11,20 @@ use crate::channel::Subject;
 use crate::stats::Counters;
 use crate::trunk::Trunk;
 use crate::views::{ViewId, Views};
-use crate::worker::Wish;
 
 /// A client that waits for the first state of a view: its slot and generation.
 pub(crate) type Waiter = (u32, u32);
+
+/// What a client said of its subscription that the reply depends on.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Of the command.
+    pub(crate) id: u32,
+    /// Whether the client has been here before, and what it has.
+    pub(crate) recover: bool,
+    pub(crate) offset: u64,
+    pub(crate) epoch: String,
+}
 
 /// A source of states.
 #[derive(Debug)]

@@ -26,9 +26,8 @@ use crate::centrifuge::{Body, Command, Encoding, Subscribe};
 use crate::channel::Subject;
 use crate::connection::Socket;
 use crate::limits;
-use crate::source::Waiter;
+use crate::source::{Waiter, Wish};
 use crate::views::{ViewId, Views};
-use crate::worker::Wish;
 use crate::ws::frame::{self, Opcode};
 
 /// Frames between processes of one program need no protection from proxies in between.

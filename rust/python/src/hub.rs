@@ -130,11 +130,7 @@ impl PyHub {
     }
 }
 
-fn by_code<'py>(
-    py: Python<'py>,
-    codes: &[u16],
-    counts: &[u64],
-) -> PyResult<Bound<'py, PyDict>> {
+fn by_code<'py>(py: Python<'py>, codes: &[u16], counts: &[u64]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (code, count) in codes.iter().zip(counts) {
         dict.set_item(code, count)?;

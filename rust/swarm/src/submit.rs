@@ -24,8 +24,11 @@ use crate::{Result, tell};
 /// Submits on their way for each socket, unless chosen otherwise.
 const IN_FLIGHT: u64 = 64;
 
-/// Most of them, so that all of a socket fit into one message of 64 KiB.
-const MOST_IN_FLIGHT: u64 = 400;
+/// Most of them: as many as the server takes of one connection.
+const MOST_IN_FLIGHT: u64 = 4096;
+
+/// Most in one message: as many commands as the server takes.
+const MOST_IN_MESSAGE: usize = 64;
 
 /// The id of `connect`; submits have the ids after it.
 const CONNECT_ID: u32 = 1;
@@ -340,9 +343,9 @@ impl Socket {
         Ok(std::mem::take(slot))
     }
 
-    /// Puts a submit into every free slot, all in one frame.
+    /// Puts a submit into every free slot, many in one frame.
     fn fill(&mut self, load: &mut Load) -> std::result::Result<(), Fault> {
-        let mut payload = Vec::new();
+        let (mut payload, mut commands) = (Vec::new(), 0);
         if load.sending && self.open {
             let count = self.slots.len() as u32;
             let sent = now();
@@ -360,6 +363,11 @@ impl Socket {
                 let data =
                     format!(r#"{{"board":"{board}","member":"player-{member}","score":{score}}}"#);
                 load.encoding.put(id, Command::Rpc { method: "submit", data: &data }, &mut payload);
+                commands += 1;
+                if commands == MOST_IN_MESSAGE {
+                    frame::encode(load.encoding.opcode(), &payload, MASK, &mut self.output);
+                    (commands, payload) = (0, Vec::new());
+                }
             }
         }
         if !payload.is_empty() {

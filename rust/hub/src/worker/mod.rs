@@ -44,7 +44,6 @@ use crate::source::Source;
 use crate::views::Views;
 use accept::Acceptor;
 use rpc::Pending;
-pub(crate) use session::Wish;
 use watch::{Deadlines, Drain};
 
 const LISTENER: Token = Token(usize::MAX);

@@ -80,24 +80,11 @@ impl Worker {
         let call = SubmitCall::read(data, own)?;
         self.check_in_flight(slot)?;
         let is_player = own.is_some();
-        let player_submits = match &self.source {
-            // The hub that has the boards looks.
-            Source::Trunk(_) => true,
-            Source::Boards(_) if !is_player && !for_player => true,
-            Source::Boards(boards) => {
-                let board = boards.engine().board(&call.board);
-                board.is_ok_and(|board| board.config().player_submits)
-            }
-        };
-        if for_player && !player_submits {
-            return Err(CommandError::PermissionDenied);
-        }
-        let (board, member) = (&*call.board, &*call.submit.member);
-        self.check(slot, &Action::Submit { board, member, player_submits })?;
-        self.spend(slot)?;
+        self.check_submit(slot, &call, is_player || for_player)?;
         if self.drain.is_some() {
             return Err(CommandError::Internal);
         }
+        self.spend(slot)?;
         self.hub.counters.submits_total.add(u64::from(!self.connections[slot].is_trunk));
         let pending = self.expect(slot, id);
         if matches!(self.source, Source::Trunk(_)) {
@@ -109,6 +96,28 @@ impl Worker {
             self.submits.push((pending, Command::Submit { board, submit }));
         }
         Ok(())
+    }
+
+    /// Whether a submit is allowed, which for players depends on the board as well.
+    fn check_submit(
+        &self,
+        slot: usize,
+        call: &SubmitCall,
+        by_player: bool,
+    ) -> Result<(), CommandError> {
+        let player_submits = match &self.source {
+            Source::Boards(boards) if by_player => {
+                let board = boards.engine().board(&call.board);
+                board.is_ok_and(|board| board.config().player_submits)
+            }
+            // The hub that has the boards looks.
+            Source::Boards(_) | Source::Trunk(_) => true,
+        };
+        if by_player && !player_submits {
+            return Err(CommandError::PermissionDenied);
+        }
+        let (board, member) = (&*call.board, &*call.submit.member);
+        self.check(slot, &Action::Submit { board, member, player_submits })
     }
 
     /// Whether a connection may wait for one answer more.

@@ -1,6 +1,7 @@
 //! Commands: what a client asks for, and what it gets at once.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rankwire_access::{Action, Caller, Denied, Unauthorized};
 use serde::Deserialize;
@@ -13,20 +14,11 @@ use crate::channel::{self, Subject};
 use crate::connection::{Connection, Stage, Subscription};
 use crate::limits;
 use crate::pace::Verdict;
+use crate::source::Wish;
 use crate::view::Watcher;
 
 /// What the server calls itself.
 const VERSION: &str = concat!("rankwire ", env!("CARGO_PKG_VERSION"));
-
-/// What a client said of its subscription that the reply depends on.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    /// Of the command.
-    pub(crate) id: u32,
-    recover: bool,
-    offset: u64,
-    epoch: String,
-}
 
 /// The data of a subscription to friends.
 #[derive(Deserialize)]
@@ -145,25 +137,19 @@ impl Worker {
         token: &str,
         replies: &mut Vec<u8>,
     ) -> Result<Result<(), CommandError>, Close> {
-        let connection = &mut self.connections[slot];
+        let connection = &self.connections[slot];
         let brought = connection.credential.as_deref();
         let credential = if token.is_empty() { brought } else { Some(token) };
-        let caller = match self.hub.access.identify(credential, self.clock.unix_s) {
-            Ok(caller) => caller,
-            Err(Unauthorized::Expired) => return Ok(Err(CommandError::TokenExpired)),
-            Err(_) => return Err(Close::InvalidToken),
+        let Some(caller) = self.identify(credential)? else {
+            return Ok(Err(CommandError::TokenExpired));
         };
+        let ttl = self.become_caller(slot, caller);
+        let connection = &mut self.connections[slot];
         connection.credential = None;
-        connection.expires = caller.expires_s();
-        connection.caller = Some(caller);
         connection.stage = Stage::Connected;
         let client = self.hub.client_id((self.number, slot as u32, connection.generation));
-        let reply = Connected {
-            client: &client,
-            version: VERSION,
-            ping_s: self.hub.config.ping_seconds(),
-            ttl: ttl(connection.expires, self.clock.unix_s),
-        };
+        let ping_s = self.hub.config.ping_seconds();
+        let reply = Connected { client: &client, version: VERSION, ping_s, ttl };
         Out::new(connection.encoding, replies).connected(id, &reply);
         Ok(Ok(()))
     }
@@ -176,24 +162,34 @@ impl Worker {
         token: &str,
         replies: &mut Vec<u8>,
     ) -> Result<Result<(), CommandError>, Close> {
-        let connection = &mut self.connections[slot];
-        let caller = match self.hub.access.identify(Some(token), self.clock.unix_s) {
-            Ok(caller) => caller,
-            Err(Unauthorized::Expired) => return Ok(Err(CommandError::TokenExpired)),
-            Err(_) => return Err(Close::InvalidToken),
+        let Some(caller) = self.identify(Some(token))? else {
+            return Ok(Err(CommandError::TokenExpired));
         };
-        let same = connection
-            .caller
-            .as_ref()
-            .is_some_and(|old| (old.kind(), old.name()) == (caller.kind(), caller.name()));
-        if !same {
+        let old = self.connections[slot].caller.as_ref();
+        if old.is_none_or(|old| (old.kind(), old.name()) != (caller.kind(), caller.name())) {
             return Err(Close::InvalidToken);
         }
+        let ttl = self.become_caller(slot, caller);
+        Out::new(self.connections[slot].encoding, replies).refreshed(id, ttl);
+        Ok(Ok(()))
+    }
+
+    /// Who a credential speaks for; nobody if it has expired, so that the client fetches another.
+    fn identify(&self, credential: Option<&str>) -> Result<Option<Arc<Caller>>, Close> {
+        match self.hub.access.identify(credential, self.clock.unix_s) {
+            Ok(caller) => Ok(Some(caller)),
+            Err(Unauthorized::Expired) => Ok(None),
+            Err(_) => Err(Close::InvalidToken),
+        }
+    }
+
+    /// Makes a connection one of the caller. Returns in how many seconds that ends.
+    fn become_caller(&mut self, slot: usize, caller: Arc<Caller>) -> Option<u32> {
+        let connection = &mut self.connections[slot];
         connection.expires = caller.expires_s();
         connection.caller = Some(caller);
-        let ttl = ttl(connection.expires, self.clock.unix_s);
-        Out::new(connection.encoding, replies).refreshed(id, ttl);
-        Ok(Ok(()))
+        let left = connection.expires?.saturating_sub(self.clock.unix_s).max(1);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
     }
 
     fn subscribe(
@@ -343,12 +339,6 @@ impl Worker {
             Denied::Forbidden(_) | Denied::Revoked => CommandError::PermissionDenied,
         })
     }
-}
-
-/// Seconds until a token ends, at least one.
-fn ttl(expires: Option<u64>, now: u64) -> Option<u32> {
-    let left = expires?.saturating_sub(now).max(1);
-    Some(u32::try_from(left).unwrap_or(u32::MAX))
 }
 
 /// Appends messages that are written already.
