@@ -45,7 +45,7 @@ class Live:
     ) -> None:
         """Listen and serve; `on_failure` is called, on a thread, when the hub breaks down.
 
-        Raises OSError when the address cannot be had, ValueError when the origins are none.
+        Raises OSError when the address cannot be had, SettingsError when the origins are none.
         """
         live = within_files(chosen.live)
         self._drain_seconds = live.drain_seconds
@@ -62,6 +62,8 @@ class Live:
         except OSError as error:
             where = f"{live.host}:{live.port}"
             raise OSError(f"cannot listen on {where} for live connections: {error}") from error
+        except ValueError as error:
+            raise settings.SettingsError([str(error)]) from error
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="live")
         self._watcher.start()

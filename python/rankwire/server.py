@@ -54,8 +54,9 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises AccessError when the server must not start with these settings, StorageError when the
-    storage cannot be used, OSError when an address cannot be had.
+    Raises AccessError when the server must not start with these settings, SettingsError when one is
+    wrong after all, StorageError when the storage cannot be used, OSError when an address cannot be
+    had.
     """
     log.configure(settings.log.level, settings.log.format)
     schedule_as_batch()

@@ -139,6 +139,7 @@ def test_token_keys_are_exchanged_while_the_server_runs(
             ("--auth-mode", "keys", "--auth-tokens", "/nowhere/players.jwks"),
             "auth.tokens: /nowhere/players.jwks: ",
         ),
+        (("--live-origins", "example.com"), 'live.origins: "example.com" is not an origin like '),
     ],
 )
 def test_servers_that_must_not_start(

@@ -8,6 +8,7 @@ import click
 
 from rankwire.cli._options import examples, load_settings, settings_options
 from rankwire.cli._output import Failure, WrongSettings
+from rankwire.settings import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,5 +45,7 @@ def command(*, config_file: Path | None, **flags: str | None) -> None:
         server.run(settings)
     except AccessError as error:
         raise WrongSettings([str(error)]) from error
+    except SettingsError as error:
+        raise WrongSettings(error.problems) from error
     except (StorageError, OSError) as error:
         raise Failure(str(error)) from error
