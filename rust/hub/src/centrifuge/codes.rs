@@ -82,11 +82,6 @@ impl CommandError {
             Self::Internal | Self::TooManyRequests | Self::Relayed { temporary: true, .. }
         )
     }
-
-    /// Whether the client could have known better.
-    pub fn is_client_fault(&self) -> bool {
-        !matches!(self, Self::Internal)
-    }
 }
 
 /// Why the hub ends a connection.
@@ -96,8 +91,6 @@ pub enum Close {
     Protocol,
     /// 1007: a text message that is not UTF-8.
     Utf8,
-    /// 3000: the hub ends the connection for no fault of the client; come back.
-    Closed,
     /// 3001: the server is shutting down; come back.
     Shutdown,
     /// 3005: the token expired and was not refreshed.
@@ -116,10 +109,6 @@ pub enum Close {
     BadRequest(&'static str),
     /// 3502: the client did not send `connect`.
     Stale,
-    /// 3503: somebody wants this client to stay away.
-    ForceNoReconnect,
-    /// 3504: the hub holds as many connections as it may hold.
-    ConnectionLimit,
 }
 
 impl Close {
@@ -128,7 +117,6 @@ impl Close {
         match self {
             Self::Protocol => 1002,
             Self::Utf8 => 1007,
-            Self::Closed => 3000,
             Self::Shutdown => 3001,
             Self::Expired => 3005,
             Self::Slow => 3008,
@@ -137,8 +125,6 @@ impl Close {
             Self::InvalidToken => 3500,
             Self::BadRequest(_) => 3501,
             Self::Stale => 3502,
-            Self::ForceNoReconnect => 3503,
-            Self::ConnectionLimit => 3504,
         }
     }
 
@@ -147,7 +133,6 @@ impl Close {
         match self {
             Self::Protocol => "protocol error",
             Self::Utf8 => "text is not UTF-8",
-            Self::Closed => "connection closed",
             Self::Shutdown => "shutdown",
             Self::Expired => "connection expired",
             Self::Slow => "slow",
@@ -156,22 +141,7 @@ impl Close {
             Self::InvalidToken => "invalid token",
             Self::BadRequest(reason) => reason,
             Self::Stale => "stale",
-            Self::ForceNoReconnect => "force no reconnect",
-            Self::ConnectionLimit => "connection limit",
         }
-    }
-
-    /// Whether the client did something wrong.
-    pub fn is_client_fault(self) -> bool {
-        matches!(
-            self,
-            Self::Protocol
-                | Self::Utf8
-                | Self::TooManyRequests
-                | Self::InvalidToken
-                | Self::BadRequest(_)
-                | Self::Stale
-        )
     }
 }
 
@@ -197,7 +167,6 @@ mod tests {
         ];
         for (error, code, temporary) in table {
             assert_eq!((error.code(), error.is_temporary()), (code, temporary), "{error}");
-            assert_eq!(error.is_client_fault(), code != 100, "{error}");
             assert!(!error.to_string().is_empty());
         }
     }
@@ -205,22 +174,19 @@ mod tests {
     #[test]
     fn closes_have_the_numbers_that_sdks_know() {
         let table = [
-            (Close::Protocol, 1002, true),
-            (Close::Utf8, 1007, true),
-            (Close::Closed, 3000, false),
-            (Close::Shutdown, 3001, false),
-            (Close::Expired, 3005, false),
-            (Close::Slow, 3008, false),
-            (Close::NoPong, 3012, false),
-            (Close::TooManyRequests, 3013, true),
-            (Close::InvalidToken, 3500, true),
-            (Close::BadRequest("not a command"), 3501, true),
-            (Close::Stale, 3502, true),
-            (Close::ForceNoReconnect, 3503, false),
-            (Close::ConnectionLimit, 3504, false),
+            (Close::Protocol, 1002),
+            (Close::Utf8, 1007),
+            (Close::Shutdown, 3001),
+            (Close::Expired, 3005),
+            (Close::Slow, 3008),
+            (Close::NoPong, 3012),
+            (Close::TooManyRequests, 3013),
+            (Close::InvalidToken, 3500),
+            (Close::BadRequest("not a command"), 3501),
+            (Close::Stale, 3502),
         ];
-        for (close, code, fault) in table {
-            assert_eq!((close.code(), close.is_client_fault()), (code, fault), "{close:?}");
+        for (close, code) in table {
+            assert_eq!(close.code(), code, "{close:?}");
             assert!((1..=123).contains(&close.reason().len()), "{close:?}");
         }
     }
