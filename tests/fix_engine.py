@@ -19,7 +19,7 @@ import pytest
 
 from rankwire import _core
 from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE, SqliteStorage
-from rankwire.writer import Writer
+from rankwire.writer import batch_of, Writer
 
 LIMIT: Final = 1_000_000
 Value = bytes | tuple[bool, bytes]
@@ -43,7 +43,7 @@ def commit(engine: _core.Engine, storage: SqliteStorage) -> dict[int, Value]:
     sealed = engine.seal(0.0)
     assert sealed is not None
     if sealed.bytes:
-        storage.append(sealed.number, sealed.bytes)
+        storage.append(batch_of(sealed))
     answers: dict[int, Value] = {}
     for ticket, value in sealed.commit():
         if isinstance(value, _core.RankwireError):

@@ -43,6 +43,9 @@ class InvalidError(RankwireError):
 class LimitError(RankwireError):
     """The server or the board is full."""
 
+class KeyReusedError(RankwireError):
+    """The idempotency key came with another request before."""
+
 class BusyError(RankwireError):
     """Too many writes wait already; trying again soon helps."""
 
@@ -64,10 +67,39 @@ class TooManyRequestsError(RankwireError):
     retry_after: float
     """In how many seconds the same will be allowed, unless more is submitted meanwhile."""
 
-# What a ticket gets: the answer; for create_board whether it was created, and the answer; or why
-# it failed. Removals answer with empty bytes.
-_Value: TypeAlias = bytes | tuple[bool, bytes] | RankwireError
+# What a ticket gets: the answer; for create_board whether it was created, and the answer; for a
+# write that came before what it got then; or why it failed. Removals answer with empty bytes.
+_Value: TypeAlias = bytes | tuple[bool, bytes] | Repeat | RankwireError
 _Replies: TypeAlias = list[tuple[int, _Value]]
+
+# Whose idempotency key it is, and its text: 1 to 128 printable ASCII characters.
+_Key: TypeAlias = tuple[str, str]
+# Of 16 bytes.
+_Hash: TypeAlias = bytes
+# What the storage keeps of a write with a key: hash of the key, digest of the request, the answer.
+_Answer: TypeAlias = tuple[_Hash, _Hash, bytes]
+# Of the journal: origin, number, bytes.
+_Batch: TypeAlias = tuple[int, int, bytes]
+
+@final
+class Repeat:
+    """The answer that a write got when it came first."""
+
+    @property
+    def created(self) -> bool | None:
+        """For the creation of a board: whether it created the board."""
+
+    @property
+    def body(self) -> bytes:
+        """The answer."""
+
+def records(origin: int, number: int, batch: bytes) -> list[dict[str, Any]]:
+    """Tell what a batch of the journal says. Raises CorruptError.
+
+    Each record has `type` and `board`, the id. Of a `create`: `name` and `config` (score, order,
+    policy, ties, player_submits). Of a `score`: `member`, `bits` (the score as an unsigned integer
+    of the same 64 bits), `stamp_ms` and `generation`. Of a `delete`: `member` and `generation`.
+    """
 
 class Stats(TypedDict):
     submits_total: int
@@ -76,6 +108,7 @@ class Stats(TypedDict):
     not_committed_total: int
     batches_total: int
     journal_bytes_total: int
+    applied_records_total: int
     pending_ops: int
     boards: int
     members: int
@@ -91,6 +124,7 @@ class Engine:
         """The id under which this process writes its journal."""
 
     # Writes. Each returns a ticket and raises BusyError or UnavailableError if it cannot be queued.
+    # With a key a write counts once, however often it is sent.
     def create_board(
         self,
         board: str,
@@ -99,19 +133,32 @@ class Engine:
         policy: str,
         ties: str,
         player_submits: bool = False,
+        key: _Key | None = None,
     ) -> int:
         """Queue the creation of a board, or the check that it exists just so."""
 
-    def drop_board(self, board: str) -> int:
+    def drop_board(self, board: str, key: _Key | None = None) -> int:
         """Queue the deletion of a board with everything in it."""
 
-    def submit(self, board: str, member: str, score: float, at_ms: int | None = None) -> int:
+    def submit(
+        self,
+        board: str,
+        member: str,
+        score: float,
+        at_ms: int | None = None,
+        key: _Key | None = None,
+    ) -> int:
         """Queue one score."""
 
-    def submit_batch(self, board: str, items: Sequence[tuple[str, float, int | None]]) -> int:
+    def submit_batch(
+        self,
+        board: str,
+        items: Sequence[tuple[str, float, int | None]],
+        key: _Key | None = None,
+    ) -> int:
         """Queue many scores (member, score, time), all or nothing."""
 
-    def remove_member(self, board: str, member: str) -> int:
+    def remove_member(self, board: str, member: str, key: _Key | None = None) -> int:
         """Queue the removal of a member."""
 
     def wake(self) -> None:
@@ -136,7 +183,39 @@ class Engine:
     def checkpoint(self) -> Checkpoint | None:
         """Take what changed since the last checkpoint; None if nothing did."""
 
+    # Other nodes. All of this releases the interpreter, and `apply` waits while an own batch is
+    # under way.
+    def apply(self, batches: Sequence[_Batch], trust: bool = False) -> tuple[int, str]:
+        """Apply durable batches of other origins, in this order, as far as possible.
+
+        Returns how many are in now, applied or seen before, counted from the first, and why the
+        next one is not: "" if all are, "gap" if those before it of its origin are missing, "board"
+        if it tells of a board whose creation has not arrived. With `trust`, such a board is taken
+        for one that is long gone. Raises CorruptError, and then nothing was applied.
+        """
+
+    def vector(self) -> dict[int, int]:
+        """Give the last batch of every origin that is in."""
+
+    def track(self, on: bool) -> None:
+        """Note changes for checkpoints from now on, or forget them. On at first."""
+
+    def mark(self, batches: Sequence[_Batch]) -> None:
+        """Note as changed what these batches tell of, which are in. Raises CorruptError."""
+
+    def digest(self) -> tuple[list[tuple[int, int]], list[tuple[int, str, int, int, str]]]:
+        """Give the vector, and of each board id, name, version, number of members and a digest.
+
+        Nodes whose vectors are equal have equal digests. O(members) for boards never asked before.
+        """
+
+    def set_time(self, ms: int) -> None:
+        """Take this for the time now, instead of the machine's clock, until it is set again."""
+
     # Reads. A board or member that is not there raises NotFoundError.
+    def board_id(self, board: str) -> int:
+        """Give the identity of this life of the board."""
+
     def page(self, board: str, offset: int, limit: int) -> tuple[bytes, int, int]:
         """Members after the best `offset`: the answer, the board's id and its version."""
 
@@ -174,7 +253,30 @@ class Sealed:
 
     @property
     def bytes(self) -> bytes:
-        """The journal bytes; empty if there is nothing to store."""
+        """The journal bytes; empty if no board changes."""
+
+    @property
+    def created(self) -> list[tuple[str, int]]:
+        """Boards that begin: name and id."""
+
+    @property
+    def dropped(self) -> list[int]:
+        """Ids of boards that end."""
+
+    @property
+    def answers(self) -> list[_Answer]:
+        """What to keep of the writes that have keys."""
+
+    @property
+    def doubted(self) -> list[_Hash]:
+        """Hashes of the keys of writes that are refused: an answer that is kept is better."""
+
+    def again(self, known: Sequence[_Answer], taken: Sequence[str]) -> None:
+        """Seal the same writes again, after the storage has refused the batch.
+
+        Those whose keys are `known` get the answers; creations of boards whose names are `taken`
+        get UnavailableError.
+        """
 
     def refuse(self) -> _Replies:
         """Answer everyone UnavailableError while the batch's fate is open."""
@@ -208,14 +310,25 @@ class Checkpoint:
     def rows(self, board: int, start: int, limit: int) -> bytes:
         """Give changed members of a board as JSON rows [member, score, code, stamp, generation]."""
 
+    def copy(self, board: int, start: int, limit: int) -> bytes:
+        """Give the same as tuples of PostgreSQL's binary COPY, without header and end.
+
+        The board's id comes first. The score is a float8, the generation an int8.
+        """
+
     def give_back(self) -> None:
         """Tell the engine that the checkpoint was not stored."""
 
 @final
 class Recovery:
-    """Puts an engine together: boards with their members, then batches, then `finish`."""
+    """Puts an engine together: boards with their members, then `finish`.
 
-    def __new__(cls, vector: Sequence[tuple[int, int]]) -> Recovery: ...
+    Batches that are newer than the checkpoint go to `Engine.apply`.
+    """
+
+    def __new__(
+        cls, vector: Sequence[tuple[int, int]], dropped: Sequence[int] = ()
+    ) -> Recovery: ...
     def board(
         self,
         id: int,
@@ -233,11 +346,14 @@ class Recovery:
     def members(self, rows: Sequence[tuple[str, int | None, int | None, int]]) -> None:
         """Add members of the board: member, code, stamp, generation."""
 
-    def replay(self, origin: int, number: int, batch: bytes) -> None:
-        """Apply a batch unless the vector includes it. Raises CorruptError."""
+    def copied(self, data: bytes) -> None:
+        """Add members as PostgreSQL's binary COPY gives them, in pieces of any size.
 
-    def finish(self, origin: int, pending_ops: int, boards: int) -> Engine:
-        """Make the engine, which writes its journal as `origin`."""
+        With the header. Member text, code, stamp and generation int8. Raises CorruptError.
+        """
+
+    def finish(self, origin: int, pending_ops: int, boards: int, shared: bool = False) -> Engine:
+        """Make the engine, which writes its journal as `origin`; `shared` if others write too."""
 
 @final
 class Access:

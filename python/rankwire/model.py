@@ -249,7 +249,11 @@ class Count(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """How the server is."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "ready", "degraded"]
+    reasons: (
+        Annotated[list[str], Meta(description="What is not as it should be, if degraded.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Problem(msgspec.Struct, frozen=True):

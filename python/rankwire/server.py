@@ -1,9 +1,9 @@
 """The server: puts the parts together, in order, and takes them apart again.
 
-Starting: read who may do what → listen (alive, not ready) → open and recover the storage → start
-the committer → open the live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and
-answer those at hand → tell watchers to reconnect → commit what is queued → last checkpoint → close
-the storage.
+Starting: read who may do what → listen (alive, not ready) → open and recover the storage → be level
+with other nodes, if there are any → start the committer → open the live door → ready. Stopping, on
+SIGTERM or SIGINT: stop taking requests and answer those at hand → tell watchers to reconnect →
+commit what is queued → last checkpoint → leave the other nodes → close the storage.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rankwire.access import AccessError, Guard, refusal
 from rankwire.api.app import build
 from rankwire.api.door import Door
 from rankwire.live import Live
+from rankwire.settings import SettingsError, shown_url
 from rankwire.storage import StorageError
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
@@ -35,7 +36,11 @@ from rankwire.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from starlette.types import ASGIApp
+
     from rankwire.settings import Settings
+    from rankwire.storage import Storage
+    from rankwire.sync.region import Region
 
 # How long requests are given to finish when the server stops.
 _GRACE_SECONDS: Final = 5.0
@@ -45,6 +50,9 @@ _BACKLOG: Final = 1024
 _CONCURRENT_REQUESTS: Final = 4096
 # Objects that come to life between two looks of the garbage collector; Python's default is 700.
 _GC_THRESHOLD: Final = 50_000
+
+# Between two times that a node which is not level says so.
+_LEVEL_SECONDS: Final = 5.0
 
 _T = TypeVar("_T")
 
@@ -102,7 +110,8 @@ async def _serve(settings: Settings) -> bool:
         def fail() -> None:
             loop.call_soon_threadsafe(live_failed.set)
 
-        writer = await _open(settings, stack, fail)
+        node = _Node(settings, stack, stop)
+        writer = await node.open(fail)
         events = (stop, writer.failed, live_failed)
         ends = [asyncio.create_task(event.wait()) for event in events]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -113,38 +122,96 @@ async def _serve(settings: Settings) -> bool:
     return not (writer.failed.is_set() or live_failed.is_set())
 
 
-async def _open(
-    settings: Settings, stack: AsyncExitStack, on_live_failure: Callable[[], None]
-) -> Writer:
-    """Start every part, leaving its end on the stack."""
-    started = time.monotonic()
-    guard = await asyncio.to_thread(_guard, settings)
-    stack.push_async_callback(asyncio.to_thread, guard.stop)
-    guard.start()
-    door = Door()
-    port, leave = await listen(settings, door)
-    stack.push_async_callback(leave)
-    kept, limits = settings.storage, settings.limits
-    storage = await asyncio.to_thread(SqliteStorage, kept.path, kept.busy_seconds)
-    stack.callback(storage.close)
-    engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
-    writer = Writer(
-        engine,
-        storage,
-        checkpoint_members=kept.checkpoint_members,
-        checkpoint_seconds=kept.checkpoint_seconds,
-    )
-    writer.start()
-    stack.push_async_callback(writer.stop)
-    live = await asyncio.to_thread(Live, engine, settings, guard.access, on_live_failure)
-    stack.push_async_callback(asyncio.to_thread, live.stop)
-    door.open(build(writer, live.hub, guard.access, settings.http.max_body_bytes))
-    # First of all ends, so that what was accepted is answered while everything still works.
-    stack.push_async_callback(leave)
-    stats = engine.stats()
-    _log.info("recovered", boards=stats["boards"], members=stats["members"])
-    _announce(settings, guard, (port, live.port), time.monotonic() - started)
-    return writer
+class _Node:
+    """Starts every part of a server, in order, and leaves its end on the stack."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> None:
+        """Prepare; `stop` is set when the server is to end, also while it starts."""
+        self._settings = settings
+        self._stack = stack
+        self._stop = stop
+
+    async def open(self, on_live_failure: Callable[[], None]) -> Writer:
+        """Start, and return when all is ready."""
+        started = time.monotonic()
+        settings = self._settings
+        guard = await asyncio.to_thread(_guard, settings)
+        self._ends_on_thread(guard.stop)
+        guard.start()
+        door = Door()
+        port, leave = await listen(settings, door)
+        self._stack.push_async_callback(leave)
+        storage, region = await asyncio.to_thread(_storage, settings)
+        self._stack.callback(storage.close)
+        limits = settings.limits
+        engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
+        if region is not None:
+            await self._join(region, engine)
+        writer = Writer(
+            engine,
+            storage,
+            checkpoint_members=settings.storage.checkpoint_members,
+            checkpoint_seconds=settings.storage.checkpoint_seconds,
+            on_commit=region.publish if region else None,
+        )
+        writer.start()
+        self._stack.push_async_callback(writer.stop)
+        live = await self._live(engine, guard, on_live_failure)
+        door.open(self._api(writer, region, live, guard))
+        # First of all ends, so that what was accepted is answered while everything still works.
+        self._stack.push_async_callback(leave)
+        stats = engine.stats()
+        _log.info("recovered", boards=stats["boards"], members=stats["members"])
+        live_port = live.port if live else None
+        _announce(settings, guard, (port, live_port), time.monotonic() - started)
+        return writer
+
+    async def _join(self, region: Region, engine: _core.Engine) -> None:
+        """Follow the other nodes, and wait until this one has what they have."""
+        await asyncio.to_thread(region.start, engine)
+        self._ends_on_thread(region.stop)
+        while not self._stop.is_set():
+            if await asyncio.to_thread(region.wait_level, _LEVEL_SECONDS):
+                return
+            _log.info("waiting to be level with the other nodes", degraded=region.degraded)
+
+    async def _live(
+        self, engine: _core.Engine, guard: Guard, on_failure: Callable[[], None]
+    ) -> Live | None:
+        if self._settings.node.role == "api":
+            return None
+        live = await asyncio.to_thread(Live, engine, self._settings, guard.access, on_failure)
+        self._ends_on_thread(live.stop)
+        return live
+
+    def _api(
+        self, writer: Writer, region: Region | None, live: Live | None, guard: Guard
+    ) -> ASGIApp:
+        hub = live.hub if live else None
+        body_bytes = self._settings.http.max_body_bytes
+        if region is None:
+            return build(writer, hub, guard.access, body_bytes)
+        return build(writer, hub, guard.access, body_bytes, lambda: region.degraded)
+
+    def _ends_on_thread(self, end: Callable[[], None]) -> None:
+        self._stack.push_async_callback(asyncio.to_thread, end)
+
+
+def _storage(settings: Settings) -> tuple[Storage, Region | None]:
+    """Open the storage and, where there may be other nodes, this one's place among them."""
+    kept = settings.storage
+    if not kept.url:
+        return SqliteStorage(kept.path, kept.busy_seconds, kept.journal_days), None
+    # Only now: who uses SQLite need not load what PostgreSQL needs.
+    from rankwire.storage.postgres import PostgresStorage  # noqa: PLC0415
+    from rankwire.sync.region import Region  # noqa: PLC0415
+
+    storage = PostgresStorage(kept)
+    try:
+        return storage, Region(settings.redis, storage)
+    except ValueError as error:
+        storage.close()
+        raise SettingsError([f"redis.url: {error}"]) from error
 
 
 def _guard(settings: Settings) -> Guard:
@@ -201,13 +268,18 @@ def _claim_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _announce(settings: Settings, guard: Guard, ports: tuple[int, int], seconds: float) -> None:
+def _announce(
+    settings: Settings, guard: Guard, ports: tuple[int, int | None], seconds: float
+) -> None:
     """Say where everything is, once everything is there."""
     port, live_port = ports
-    http = f"http://{settings.http.host}:{port}"
-    live = f"ws://{settings.live.host}:{live_port}/connection/websocket"
+    http, kept = f"http://{settings.http.host}:{port}", settings.storage
+    live = "off: node.role is api"
+    if live_port is not None:
+        live = f"ws://{settings.live.host}:{live_port}/connection/websocket"
     print(f"rankwire {_core.__version__} is ready after {seconds:.1f} s", flush=True)  # noqa: T201
     print(f"  HTTP     {http}    (try {http}/openapi.json)", flush=True)  # noqa: T201
     print(f"  live     {live}", flush=True)  # noqa: T201
     print(f"  access   {guard.describe()}", flush=True)  # noqa: T201
-    print(f"  storage  {settings.storage.path.resolve()}", flush=True)  # noqa: T201
+    where = shown_url(kept.url) if kept.url else kept.path.resolve()
+    print(f"  storage  {where}", flush=True)  # noqa: T201

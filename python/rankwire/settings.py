@@ -12,6 +12,7 @@ Promises:
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import tomllib
 from pathlib import Path
@@ -137,9 +138,40 @@ class Storage(msgspec.Struct, frozen=True):
             "relative to the working directory.",
         ),
     ] = Path("rankwire-data")
+    url: Annotated[
+        str,
+        Meta(
+            description="PostgreSQL database to keep the boards in, for one node or many: "
+            "`postgresql://user@host/database`; empty for SQLite in the directory of storage.path.",
+        ),
+    ] = ""
+    replica_url: Annotated[
+        str,
+        Meta(description="Replica of that database, to read history from; empty for none."),
+    ] = ""
+    replica_lag_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="A replica further behind than this is not read."),
+    ] = 5.0
+    pool_size: Annotated[
+        int,
+        Meta(ge=1, le=100, description="Most connections to PostgreSQL for requests, beside four."),
+    ] = 8
+    pool_wait_seconds: Annotated[
+        float, Meta(ge=0.1, le=60, description="How long a request waits for a connection.")
+    ] = 2.0
+    statement_seconds: Annotated[
+        float, Meta(ge=1, le=300, description="How long PostgreSQL may take for a statement.")
+    ] = 10.0
+    lock_seconds: Annotated[
+        float, Meta(ge=0.1, le=60, description="How long a statement waits for a lock there.")
+    ] = 2.0
+    journal_days: Annotated[
+        int, Meta(ge=1, le=3650, description="How long the journal is kept after a checkpoint.")
+    ] = 90
     busy_seconds: Annotated[
         float,
-        Meta(ge=0, le=60, description="How long a commit waits for a locked database."),
+        Meta(ge=0, le=60, description="How long a commit waits for a locked SQLite database."),
     ] = 2.0
     checkpoint_members: Annotated[
         int,
@@ -149,6 +181,35 @@ class Storage(msgspec.Struct, frozen=True):
         float,
         Meta(ge=0.1, le=3600, description="Longest time between a change and its checkpoint."),
     ] = 30.0
+
+
+class Redis(msgspec.Struct, frozen=True):
+    """How nodes on one PostgreSQL database hear of each other at once."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Redis or Valkey: `redis://host:6379`, `redis+cluster://host:port,...`, "
+            "`redis+sentinel://host:port,.../service`, with `rediss` for TLS; empty for none, and "
+            "nodes then ask PostgreSQL for news.",
+        ),
+    ] = ""
+    stream_batches: Annotated[
+        int,
+        Meta(ge=100, le=1_000_000, description="About how many commits the stream there keeps."),
+    ] = 2000
+
+
+class Node(msgspec.Struct, frozen=True):
+    """What this process is for, among others on one PostgreSQL database."""
+
+    role: Annotated[
+        Literal["all", "api", "hub"],
+        Meta(
+            description="`api` serves the HTTP API only, `hub` live connections only; both need "
+            "storage.url.",
+        ),
+    ] = "all"
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -200,6 +261,9 @@ class Limits(msgspec.Struct, frozen=True):
         ),
     ] = 65_536
     boards: Annotated[int, Meta(ge=1, le=1_000_000, description="Most boards.")] = 100_000
+    profile_bytes: Annotated[
+        int, Meta(ge=256, le=65_536, description="Largest profile of a member, as JSON.")
+    ] = 4096
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -222,6 +286,8 @@ class Settings(msgspec.Struct, frozen=True):
     live: Live = Live()
     auth: Auth = Auth()
     storage: Storage = Storage()
+    redis: Redis = Redis()
+    node: Node = Node()
     limits: Limits = Limits()
     log: Log = Log()
 
@@ -324,6 +390,9 @@ def _table() -> tuple[Field, ...]:
 FIELDS: tuple[Field, ...] = _table()
 """Every setting, in the order of the documentation."""
 
+_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
+_PASSWORD_WORD = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
+
 _BY_NAME = {field.name: field for field in FIELDS}
 _BY_VARIABLE = {field.variable: field for field in FIELDS}
 _BY_PARAMETER = {field.parameter: field for field in FIELDS}
@@ -391,6 +460,21 @@ def locate_file(config_file: Path | None) -> Path | None:
     if config_file is not None:
         return config_file
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def shown_url(url: str) -> str:
+    """Return a URL, or PostgreSQL's `key=value` words, without the passwords in it.
+
+    Hides too much rather than too little where a URL is not written as it should be.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _PASSWORD_WORD.sub(r"\1***", url)
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return _PASSWORD_PARAMETER.sub(
+        r"\1***", f"{scheme}://{user}{':***' if colon else ''}{at}{place}"
+    )
 
 
 def reference_table() -> str:
@@ -475,14 +559,19 @@ def _from_flags(flags: Mapping[str, object], problems: list[str]) -> Iterator[_F
 
 def _clashes(values: Mapping[str, object], chosen: Mapping[str, _Found]) -> Iterator[str]:
     """Name settings that are right alone and wrong together."""
+
+    def place(*names: str) -> str:
+        return next((chosen[name].place for name in names if name in chosen), names[0])
+
     port = values["live.port"]
     same_host = values["http.host"] == values["live.host"]
-    if port == 0 or port != values["http.port"] or not same_host:
-        return
-    place = next(
-        (chosen[name].place for name in ("live.port", "http.port") if name in chosen), "live.port"
-    )
-    yield f"{place}: found {port} for both http.port and live.port, allowed is a port for each"
+    if port != 0 and port == values["http.port"] and same_host:
+        where = place("live.port", "http.port")
+        yield f"{where}: found {port} for both http.port and live.port, allowed is a port for each"
+    if not values["storage.url"]:
+        for name, alone in (("node.role", "all"), ("redis.url", ""), ("storage.replica_url", "")):
+            if values[name] != alone:
+                yield f"{place(name)}: found {values[name]!r}, allowed only with storage.url"
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:

@@ -4,9 +4,10 @@ One thread takes whatever has been queued, stores it as one batch, publishes it 
 everyone in it; while it stores, the next batch gathers. No timer is involved: at little load a
 batch holds one write, at much load it holds many. A second thread takes checkpoints.
 
-When the storage fails, everyone who waits is refused at once, and so is everyone who comes, until
-the storage can be written to again. Only then is the failed batch's fate known: if it turns out to
-be stored it counts, otherwise it never happened. Reads go on all the time.
+A batch that the storage refuses, because it knows some of its writes, is sealed again without
+those. When the storage fails, everyone who waits is refused at once, and so is everyone who comes,
+until the storage can be written to again. Only then is the failed batch's fate known: if it turns
+out to be stored it counts, otherwise it never happened. Reads go on all the time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rankwire import _core
-from rankwire.storage import StorageError
+from rankwire.storage import Batch, RefusedError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,14 @@ _PATIENCE_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 0.25
 # Between two looks at whether a checkpoint is due.
 _CHECKPOINT_POLL_SECONDS: Final = 0.2
+# Between two looks at whether this process takes the checkpoints.
+_LEAD_SECONDS: Final = 1.0
+# Between two times that old answers and batches are forgotten.
+_TIDY_SECONDS: Final = 60.0
 
 _log = structlog.get_logger(__name__)
 
-Value = bytes | tuple[bool, bytes]
+Value = bytes | tuple[bool, bytes] | _core.Repeat
 _Replies = list[tuple[int, Value | _core.RankwireError]]
 
 
@@ -49,9 +54,15 @@ class Writer:
         *,
         checkpoint_members: int,
         checkpoint_seconds: float,
+        on_commit: Callable[[int, bytes], None] | None = None,
     ) -> None:
-        """Take charge; `start` begins the work."""
+        """Take charge; `start` begins the work.
+
+        `on_commit` gets the number and the bytes of every batch that has become durable, on the
+        committer's thread. It must not block.
+        """
         self.engine = engine
+        self._on_commit = on_commit
         self._storage = storage
         self._checkpoint_members = checkpoint_members
         self._checkpoint_seconds = checkpoint_seconds
@@ -59,6 +70,8 @@ class Writer:
         self._waiting: dict[int, asyncio.Future[Value]] = {}
         self._wake_scheduled = False
         self._trouble: str | None = None
+        self.is_leading = False
+        """Whether this process takes the checkpoints."""
         self._stopping = threading.Event()
         self._committer = self._thread("committer", self._commit_forever)
         self._checkpointer = self._thread("checkpointer", self._checkpoint_forever)
@@ -126,14 +139,19 @@ class Writer:
             self._commit(sealed)
 
     def _commit(self, sealed: _core.Sealed) -> None:
-        batch = sealed.bytes
+        batch = batch_of(sealed)
         try:
-            if batch:
-                self._storage.append(sealed.number, batch)
+            while batch.bytes or batch.answers or batch.doubted:
+                try:
+                    self._storage.append(batch)
+                    break
+                except RefusedError as refused:
+                    sealed.again(refused.known, refused.taken)
+                    batch = batch_of(sealed)
         except StorageError as error:
             self._endure(sealed, error)
         else:
-            self._answer(sealed.commit())
+            self._finish(sealed, batch)
 
     def _endure(self, sealed: _core.Sealed, error: StorageError) -> None:
         """Refuse writes until the storage can say what became of the batch."""
@@ -153,12 +171,18 @@ class Writer:
                 self._trouble = str(again)
                 self._stopping.wait(_RETRY_SECONDS)
         if held:
-            sealed.commit()
+            self._finish(sealed, batch_of(sealed))
         else:
             sealed.abort()
         self._trouble = None
         self.engine.resume()
         _log.warning("storage recovered", batch=sealed.number, batch_was_stored=held)
+
+    def _finish(self, sealed: _core.Sealed, batch: Batch) -> None:
+        """Publish a batch that is durable."""
+        self._answer(sealed.commit())
+        if batch.bytes and self._on_commit is not None:
+            self._on_commit(batch.number, batch.bytes)
 
     def _answer(self, replies: _Replies) -> None:
         if replies:
@@ -167,14 +191,36 @@ class Writer:
     # The checkpoint thread.
 
     def _checkpoint_forever(self) -> None:
-        due = time.monotonic() + self._checkpoint_seconds
+        self._look_whether_leading()
+        tidy = time.monotonic()
+        due, look = tidy + self._checkpoint_seconds, tidy + _LEAD_SECONDS
         while not self._stopping.wait(_CHECKPOINT_POLL_SECONDS):
+            now = time.monotonic()
+            if now >= look:
+                self._look_whether_leading()
+                look = now + _LEAD_SECONDS
+            if not self.is_leading:
+                continue
             full = self.engine.stats()["dirty_members"] >= self._checkpoint_members
-            if full or time.monotonic() >= due:
+            if full or now >= due:
                 self._checkpoint()
                 due = time.monotonic() + self._checkpoint_seconds
+            if now >= tidy:
+                self._tidy()
+                tidy = now + _TIDY_SECONDS
         self._committer.join()
-        self._checkpoint()
+        if self.is_leading:
+            self._checkpoint()
+
+    def _look_whether_leading(self) -> None:
+        was = self.is_leading
+        try:
+            self.is_leading = self._storage.lead(self.engine)
+        except (StorageError, _core.CorruptError) as error:
+            self.is_leading = False
+            _log.error("cannot take checkpoints", reason=str(error))
+        if self.is_leading and not was:
+            _log.debug("this process takes the checkpoints")
 
     def _checkpoint(self) -> None:
         checkpoint = self.engine.checkpoint()
@@ -185,6 +231,12 @@ class Writer:
         except StorageError as error:
             checkpoint.give_back()
             _log.error("checkpoint failed", reason=str(error))
+
+    def _tidy(self) -> None:
+        try:
+            self._storage.tidy()
+        except StorageError as error:
+            _log.warning("not tidied", reason=str(error))
 
     # Back on the loop.
 
@@ -206,3 +258,15 @@ class Writer:
     def _refuse_rest(self) -> None:
         refusal = ("the server is shutting down", None, None)
         self._deliver([(t, _core.UnavailableError(*refusal)) for t in list(self._waiting)])
+
+
+def batch_of(sealed: _core.Sealed) -> Batch:
+    """Say what is to be stored of a sealed batch."""
+    return Batch(
+        sealed.number,
+        sealed.bytes,
+        sealed.created,
+        sealed.dropped,
+        sealed.answers,
+        sealed.doubted,
+    )

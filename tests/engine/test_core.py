@@ -154,6 +154,7 @@ def test_stats_count(engine: _core.Engine) -> None:
         "submits_total": 3,
         "changes_total": 2,
         "rejected_total": 0,
+        "applied_records_total": 0,
         "not_committed_total": 0,
         "batches_total": 1,
         "pending_ops": 0,
@@ -385,7 +386,7 @@ def test_a_recovery_finishes_once(engine: _core.Engine) -> None:
     for again in (
         lambda: recovery.finish(1, LIMIT, LIMIT),
         lambda: recovery.members([]),
-        lambda: recovery.replay(1, 1, b""),
+        lambda: recovery.copied(b""),
         lambda: recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 0, 0),
     ):
         with pytest.raises(RuntimeError, match="already finished"):
@@ -421,12 +422,12 @@ def test_what_others_make_cannot_be_made(kind: type) -> None:
 
 
 def test_a_recovery_refuses_what_contradicts_itself() -> None:
-    recovery = _core.Recovery([(1, 5)])
-    recovery.replay(1, 5, b"included, so not looked at")
-    with pytest.raises(_core.CorruptError, match="a batch before it is missing"):
-        recovery.replay(1, 7, b"")
+    recovered = _core.Recovery([(1, 5)]).finish(2, LIMIT, LIMIT)
+    assert recovered.apply([(1, 5, b"included, so not looked at")]) == (1, "")
+    assert recovered.apply([(1, 7, b"")]) == (0, "gap")
     with pytest.raises(_core.CorruptError, match="too short"):
-        recovery.replay(1, 6, b"")
+        recovered.apply([(1, 6, b"")])
+    recovery = _core.Recovery([(1, 5)])
     recovery.board(1, "a", "int64", "desc", "best", "first", bytes(16), 1, 0)
     recovery.members([("ann", 1, 1, 0), ("ann", 2, 2, 0)])
     with pytest.raises(_core.CorruptError, match='checkpoint of board "a": a member has two rows'):
@@ -438,10 +439,10 @@ def test_what_two_origins_did_adds_up_in_any_order() -> None:
     batches: dict[tuple[int, int], bytes] = {}
 
     def replica(origin: int, *known: tuple[int, int]) -> _core.Engine:
-        recovery = _core.Recovery([])
-        for place in known:
-            recovery.replay(*place, batches[place])
-        return recovery.finish(origin, LIMIT, LIMIT)
+        engine = _core.Recovery([]).finish(origin, LIMIT, LIMIT)
+        ready = [(*place, batches[place]) for place in known]
+        assert engine.apply(ready) == (len(ready), "")
+        return engine
 
     def keep(engine: _core.Engine) -> None:
         sealed = engine.seal(0.0)

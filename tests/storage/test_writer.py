@@ -12,7 +12,7 @@ import pytest
 
 from fix_engine import Kept, boards_of, boards_sql, journal_sql, journal_tail, keep, rows
 from rankwire import _core
-from rankwire.storage import StorageError
+from rankwire.storage import Batch, StorageError
 from rankwire.storage.sqlite import SqliteStorage
 
 _BUSY = 0.05
@@ -38,8 +38,8 @@ class _Fault(SqliteStorage):
 
     lies = 0
 
-    def append(self, number: int, batch: bytes) -> None:
-        super().append(number, batch)
+    def append(self, batch: Batch) -> None:
+        super().append(batch)
         if self.lies:
             self.lies -= 1
             raise StorageError("the disk did not answer")
@@ -58,8 +58,8 @@ class _Counting(SqliteStorage):
 class _Broken(SqliteStorage):
     """A storage with a mistake in it."""
 
-    def append(self, number: int, batch: bytes) -> None:
-        del number, batch
+    def append(self, batch: Batch) -> None:
+        del batch
         raise ZeroDivisionError
 
 
@@ -226,17 +226,17 @@ def test_holds_tells_the_truth(directory: Path) -> None:
         assert [storage.holds(number) for number in (1, 2, 3)] == [True, False, False]
         with _locked(directory / "journal.sqlite"):
             for call in (
-                lambda: storage.append(2, sealed.bytes),
+                lambda: storage.append(Batch(2, sealed.bytes)),
                 lambda: storage.holds(1),
                 lambda: storage.holds(2),
             ):
                 with pytest.raises(StorageError, match="cannot write to the journal"):
                     call()
         assert [storage.holds(number) for number in (1, 2, 3)] == [True, False, False]
-        storage.append(2, sealed.bytes)
+        storage.append(Batch(2, sealed.bytes))
         assert [storage.holds(number) for number in (1, 2, 3)] == [True, True, False]
         with pytest.raises(StorageError, match="cannot write to the journal"):
-            storage.append(2, sealed.bytes)
+            storage.append(Batch(2, sealed.bytes))
         sealed.commit()
     with Kept(directory) as kept:
         # Numbers are those of the run: nothing of the run before is taken for one of this.

@@ -20,7 +20,7 @@ from rankwire.api.openapi import document
 from rankwire.api.operations import Endpoint, Operation
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
 from rankwire.api.routes import OPERATIONS
-from rankwire.api.service import Service
+from rankwire.api.service import Degraded, Service
 from rankwire.ops.metrics import Requests, scraper
 
 if TYPE_CHECKING:
@@ -36,12 +36,17 @@ _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 
 def build(
-    writer: Writer, hub: _core.Hub | None, access: _core.Access, max_body_bytes: int
+    writer: Writer,
+    hub: _core.Hub | None,
+    access: _core.Access,
+    max_body_bytes: int,
+    degraded: Degraded = list,
 ) -> ASGIApp:
     """Make the API over a running writer, for whom `access` knows. Has no lifespan of its own."""
     requests = {operation.name: Requests() for operation in OPERATIONS}
     requests[UNMATCHED] = Requests()
-    service = Service(writer, document(OPERATIONS), scraper(writer, hub, requests))
+    scrape = scraper(writer, hub, requests)
+    service = Service(writer, document(OPERATIONS), scrape, degraded)
     gate = open_gate(access, writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:

@@ -7,6 +7,7 @@ exceptions, see `problems`. Both the lean path (`hot`) and the framework's route
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -36,11 +37,16 @@ _ALIVE: Final[Answer] = (JSON_OK, msgspec.json.encode(Status("ok")))
 _READY: Final[Answer] = (JSON_OK, msgspec.json.encode(Status("ready")))
 
 
+Degraded = Callable[[], list[str]]
+"""Says what of a server that is ready is not as it should be."""
+
+
 class Service:
     """Answers for one engine."""
 
-    def __init__(self, writer: Writer, document: bytes, scrape: Scrape) -> None:
+    def __init__(self, writer: Writer, document: bytes, scrape: Scrape, degraded: Degraded) -> None:
         """Answer for the writer's engine; `document` is the OpenAPI document."""
+        self._degraded = degraded
         self._writer = writer
         self._engine = writer.engine
         self._document = document
@@ -149,6 +155,8 @@ class Service:
         """Say whether writes can be committed."""
         if (trouble := self._writer.trouble) is not None:
             raise ProblemError(UNAVAILABLE, trouble)
+        if reasons := self._degraded():
+            return JSON_OK, msgspec.json.encode(Status("degraded", reasons))
         return _READY
 
     def metrics(self, accept: str) -> Answer:

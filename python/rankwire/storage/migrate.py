@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 ) STRICT
 """
 
+APPLIED = "SELECT number, sha256 FROM schema_migrations"
+"""Asks for what `pending` needs."""
+
 
 class Migration(msgspec.Struct, frozen=True):
     """One SQL file."""
@@ -39,7 +42,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def migrations(database: str) -> list[Migration]:
-    """List the migrations of a database, `journal`, `boards` or `keys`, in order."""
+    """List the migrations of a database in order; each has a folder of its own."""
     folder = resources.files("rankwire.storage") / "migrations" / database
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [Migration(int(f.name[:4]), f.name, f.read_text(encoding="utf-8")) for f in files]
@@ -51,7 +54,15 @@ def migrate(connection: sqlite3.Connection, steps: list[Migration]) -> None:
     Raises StorageError if it is newer than this program or its history does not match.
     """
     connection.execute(_LEDGER)
-    applied = dict(connection.execute("SELECT number, sha256 FROM schema_migrations"))
+    for step in pending(dict(connection.execute(APPLIED)), steps):
+        _apply(connection, step)
+
+
+def pending(applied: dict[int, str], steps: list[Migration]) -> list[Migration]:
+    """Tell which migrations are to be applied, given the checksums of those that were, by number.
+
+    Raises StorageError if the database is newer than this program or its history does not match.
+    """
     known = {step.number for step in steps}
     if unknown := sorted(set(applied) - known):
         raise StorageError(
@@ -59,10 +70,9 @@ def migrate(connection: sqlite3.Connection, steps: list[Migration]) -> None:
             "know: it was written by a newer one"
         )
     for step in steps:
-        if step.number not in applied:
-            _apply(connection, step)
-        elif applied[step.number] != step.sha256:
+        if applied.get(step.number, step.sha256) != step.sha256:
             raise StorageError(f"migration {step.name} is not the one that was applied")
+    return [step for step in steps if step.number not in applied]
 
 
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rankwire import _core
-from rankwire.storage import StorageError
+from rankwire.storage import ANSWER_SECONDS, Batch, RefusedError, StorageError
 from rankwire.storage.migrate import migrate, migrations
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ LOCK_FILE: Final = "lock"
 
 # Rows that cross into or out of SQLite at a time: some megabytes of memory.
 _ROWS: Final = 20_000
+# Batches that are applied at a time when the server starts.
+_BATCHES: Final = 2000
+# Rows that are deleted at a time: a commit waits as long as that takes.
+_DELETED_ROWS: Final = 5000
+_DAY_MS: Final = 86_400_000
 
 _APPEND = "INSERT INTO journal (seq, origin, number, committed_ms, batch) VALUES (?, ?, ?, ?, ?)"
 # A probe that is larger than most batches: on a disk that is nearly full, a server that takes one
@@ -56,6 +61,18 @@ ON CONFLICT (board, member) DO UPDATE SET
     score = excluded.score, code = excluded.code, stamp = excluded.stamp,
     generation = excluded.generation
 """
+_ANSWER = "INSERT INTO answers VALUES (?, ?, ?, ?)"
+_EXPIRE_ANSWERS = """
+DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE answered_ms < ? LIMIT ?)
+"""
+# The last row stays: it tells where the journal goes on.
+_EXPIRE_JOURNAL = """
+DELETE FROM journal WHERE seq IN (
+    SELECT seq FROM journal
+    WHERE committed_ms < ?1 AND seq <= ?2 AND seq < (SELECT max(seq) FROM journal)
+    ORDER BY seq LIMIT ?3
+)
+"""
 _STORE_VECTOR = """
 INSERT INTO vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET number = excluded.number
 """
@@ -64,9 +81,12 @@ INSERT INTO vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET number = exc
 class SqliteStorage:
     """A `Storage` in a directory that it creates and locks for itself."""
 
-    def __init__(self, directory: Path, busy_seconds: float) -> None:
+    def __init__(self, directory: Path, busy_seconds: float, journal_days: int = 90) -> None:
         """Open the directory, create or migrate its databases. Raises StorageError."""
         self._origin = secrets.randbits(63) or 1
+        self._journal_days = journal_days
+        self._directory = directory
+        self._busy_seconds = busy_seconds
         self._lock: int | None = None
         self._connections: list[sqlite3.Connection] = []
         try:
@@ -88,39 +108,60 @@ class SqliteStorage:
     def recover(self, pending_ops: int, boards: int) -> _core.Engine:
         """See `Storage.recover`."""
         with _errors("cannot read the storage"), _distrust():
-            recovery = _core.Recovery(self._boards.execute("SELECT * FROM vector").fetchall())
+            vector = self._boards.execute("SELECT * FROM vector").fetchall()
+            dropped = [board for (board,) in self._boards.execute("SELECT board FROM dropped")]
+            recovery = _core.Recovery(vector, dropped)
             for board in self._boards.execute("SELECT * FROM boards").fetchall():
                 self._recover_board(recovery, board)
             (seq,) = self._boards.execute("SELECT journal_seq FROM progress").fetchone()
-            self._replay(recovery, seq)
-            return recovery.finish(self._origin, pending_ops, boards)
+            engine = recovery.finish(self._origin, pending_ops, boards)
+            self._replay(engine, seq)
+            return engine
 
-    def append(self, number: int, batch: bytes) -> None:
-        """See `Storage.append`."""
-        row = (self._base + number, self._origin, number, time.time_ns() // 1_000_000, batch)
+    def append(self, batch: Batch) -> None:
+        """See `Storage.append`. Names are unique in the engine: nobody else creates boards."""
         with _errors("cannot write to the journal"):
-            self._journal.execute(_APPEND, row)
+            if batch.answers or batch.doubted:
+                with _transaction(self._journal):
+                    self._answer(batch)
+                    self._append(batch)
+            else:
+                self._append(batch)
 
     def holds(self, number: int) -> bool:
         """See `Storage.holds`."""
         seq = (self._base + number,)
         with _errors("cannot write to the journal"):
-            self._journal.execute(_PROBE, (time.time_ns() // 1_000_000,))
+            if self._journal.in_transaction:
+                self._journal.execute("ROLLBACK")
+            self._journal.execute(_PROBE, (_now_ms(),))
             found = self._journal.execute("SELECT 1 FROM journal WHERE seq = ?", seq).fetchone()
         return found is not None
 
+    def lead(self, engine: _core.Engine) -> bool:
+        """See `Storage.lead`: there is nobody else."""
+        del engine
+        return True
+
     def store(self, checkpoint: _core.Checkpoint) -> None:
         """See `Storage.store`."""
-        database = self._boards
-        with _errors("cannot store a checkpoint"):
-            database.execute("BEGIN IMMEDIATE")
+        with _errors("cannot store a checkpoint"), _transaction(self._boards):
+            self._write(checkpoint)
+
+    def tidy(self) -> None:
+        """See `Storage.tidy`."""
+        answers_ms = _now_ms() - ANSWER_SECONDS * 1000
+        journal_ms = _now_ms() - self._journal_days * _DAY_MS
+        with _errors("cannot tidy the journal"):
+            (seq,) = self._boards.execute("SELECT journal_seq FROM progress").fetchone()
+            # The committer uses the other connection at the same time.
+            connection = self._open(self._directory / JOURNAL_FILE, self._busy_seconds)
             try:
-                self._write(checkpoint)
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
+                _delete(connection, _EXPIRE_ANSWERS, answers_ms)
+                _delete(connection, _EXPIRE_JOURNAL, journal_ms, seq)
+            finally:
+                self._connections.remove(connection)
+                connection.close()
 
     def close(self) -> None:
         """See `Storage.close`."""
@@ -146,23 +187,47 @@ class SqliteStorage:
         while chunk := rows.fetchmany(_ROWS):
             recovery.members(chunk)
 
-    def _replay(self, recovery: _core.Recovery, seq: int) -> None:
-        """Replay what stands behind `seq`, which must be all that was ever written there."""
+    def _answer(self, batch: Batch) -> None:
+        """Keep what writes are answered. Raises RefusedError if some were answered before."""
+        keys = [*batch.doubted, *(key for key, _, _ in batch.answers)]
+        query = "SELECT key, request, answer FROM answers WHERE key = ?"
+        found = [self._journal.execute(query, (key,)).fetchone() for key in keys]
+        if known := [answer for answer in found if answer is not None]:
+            raise RefusedError(known, [])
+        now_ms = _now_ms()
+        self._journal.executemany(_ANSWER, [(*answer, now_ms) for answer in batch.answers])
+
+    def _append(self, batch: Batch) -> None:
+        if batch.bytes:
+            seq = self._base + batch.number
+            row = (seq, self._origin, batch.number, _now_ms(), batch.bytes)
+            self._journal.execute(_APPEND, row)
+
+    def _replay(self, engine: _core.Engine, seq: int) -> None:
+        """Apply what stands behind `seq`, which must be all that was ever written there."""
         if seq > self._base:
             # New batches would be numbered as if the checkpoint included them.
             raise _corrupt(f"the journal ends at {self._base}, the checkpoint goes to {seq}")
         tail = "SELECT seq, origin, number, batch FROM journal WHERE seq > ? ORDER BY seq"
-        for found, origin, number, batch in self._journal.execute(tail, (seq,)):
-            seq += 1
-            if found != seq:
-                raise _corrupt(f"the journal's row {seq} is missing")
-            recovery.replay(origin, number, batch)
+        rows = self._journal.execute(tail, (seq,))
+        while chunk := rows.fetchmany(_BATCHES):
+            for found, *_ in chunk:
+                seq += 1
+                if found != seq:
+                    raise _corrupt(f"the journal's row {seq} is missing")
+            batches = [(origin, number, batch) for _, origin, number, batch in chunk]
+            count, stop = engine.apply(batches, trust=True)
+            if stop:
+                origin, number, _ = batches[count]
+                place = f"journal batch {number} of origin {origin:016x}"
+                raise _corrupt(f"{place}: a batch before it is missing")
 
     def _write(self, checkpoint: _core.Checkpoint) -> None:
         database = self._boards
         for board in checkpoint.dropped:
             database.execute("DELETE FROM members WHERE board = ?", (board,))
             database.execute("DELETE FROM boards WHERE id = ?", (board,))
+            database.execute("INSERT OR IGNORE INTO dropped VALUES (?)", (board,))
         for index, (*columns, members) in enumerate(checkpoint.boards):
             database.execute(_STORE_BOARD, columns)
             for start in range(0, members, _ROWS):
@@ -172,6 +237,28 @@ class SqliteStorage:
         database.executemany(_STORE_VECTOR, vector)
         seq = self._base + dict(vector).get(self._origin, 0)
         database.execute("UPDATE progress SET journal_seq = ?", (seq,))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _delete(connection: sqlite3.Connection, statement: str, *bounds: int) -> None:
+    """Run a statement that deletes rows until it finds no more."""
+    while connection.execute(statement, (*bounds, _DELETED_ROWS)).rowcount:
+        pass
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @contextmanager

@@ -107,7 +107,7 @@ fn take_all(inbox: &Inbox) -> Vec<Reply> {
 
 /// An engine with a board where everyone has a score.
 fn filled(source: &mut Source) -> Result<Engine, Box<dyn Error>> {
-    let engine = Recovery::new([]).finish(1, Limits::default());
+    let engine = Recovery::new([], []).finish(1, Limits::default(), false);
     let config = BoardConfig { policy: Policy::Last, ..BoardConfig::default() };
     engine.enqueue(Command::Create { board: BOARD.into(), config })?;
     for from in (0..source.members).step_by(10_000) {

@@ -63,21 +63,22 @@ impl CheckpointBoard {
     /// signed integers of the same 64 bits, the code with its highest bit flipped, so that they
     /// sort in a signed column as they do unsigned.
     pub fn rows(&self, from: usize, limit: usize) -> Vec<u8> {
-        let to = from.saturating_add(limit).min(self.members.len());
-        let rows: Vec<_> =
-            self.members[from.min(to)..to].iter().map(|member| self.row(member)).collect();
-        answer::to_json(&rows)
+        answer::to_json(&self.each(from, limit).collect::<Vec<_>>())
     }
 
-    fn row<'a>(&self, (member, generation): &'a (Box<str>, u32)) -> Row<'a> {
-        let key = self.list.get(member);
-        Row(
-            member,
-            key.map(|key| self.board.score(key)),
-            key.map(|key| signed(key.score[0])),
-            key.map(|key| key.stamp.cast_signed()),
-            *generation,
-        )
+    /// The same rows one by one.
+    pub fn each(&self, from: usize, limit: usize) -> impl Iterator<Item = CheckpointRow<'_>> {
+        let to = from.saturating_add(limit).min(self.members.len());
+        self.members[from.min(to)..to].iter().map(|(member, generation)| {
+            let key = self.list.get(member);
+            CheckpointRow(
+                member,
+                key.map(|key| self.board.score(key)),
+                key.map(|key| signed(key.score[0])),
+                key.map(|key| key.stamp.cast_signed()),
+                *generation,
+            )
+        })
     }
 
     /// Marks everything in here as changed again.
@@ -87,8 +88,16 @@ impl CheckpointBoard {
     }
 }
 
-#[derive(Serialize)]
-struct Row<'a>(&'a str, Option<Score>, Option<i64>, Option<i64>, u32);
+/// A member as storage keeps it: member, score, code, stamp, generation; see
+/// [`CheckpointBoard::rows`].
+#[derive(Debug, Serialize)]
+pub struct CheckpointRow<'a>(
+    pub &'a str,
+    pub Option<Score>,
+    pub Option<i64>,
+    pub Option<i64>,
+    pub u32,
+);
 
 const SIGN: u64 = 1 << 63;
 

@@ -59,8 +59,7 @@ pub(crate) fn explicit(at_ms: i64, now_ms: i64) -> Result<Stamp, Error> {
 }
 
 /// The wall-clock part of a stamp, milliseconds since 1970.
-#[cfg(test)]
-pub(crate) fn unix_millis(stamp: Stamp) -> i64 {
+pub fn unix_millis(stamp: Stamp) -> i64 {
     (stamp >> COUNTER_BITS).cast_signed() - EPOCH_MS
 }
 

@@ -1,8 +1,9 @@
 //! The writing side: from queued commands to a sealed batch, and from there to published boards.
 //!
-//! [`Writer`] is the state that only committed batches may change. A [`Seal`] works on drafts
+//! [`Writer`] is the state that only durable batches may change. A [`Seal`] works on drafts
 //! beside it, so giving up a batch is dropping the drafts. One batch is under way at a time: its
-//! records must be durable before the next batch may build on them.
+//! records must be durable before the next batch may build on them, and before batches of other
+//! origins may be applied.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::take;
@@ -14,6 +15,7 @@ use crate::clock::{self, Clock};
 use crate::config::{BoardConfig, check_board_name, check_member};
 use crate::door::Replies;
 use crate::draft::{Draft, Ledger, WARM};
+use crate::key::{Answer, Hash, WriteKey};
 use crate::limits::Limits;
 use crate::policy::{self, Admission};
 use crate::queue::{Command, Queued, Submit};
@@ -29,6 +31,16 @@ pub(crate) struct Writer {
     pub(crate) next: u64,
     pub(crate) clock: Clock,
     pub(crate) ledgers: HashMap<BoardId, Ledger>,
+    /// Every board that is alive.
+    pub(crate) boards: HashMap<BoardId, Arc<Board>>,
+    /// Boards whose name another one has; see [`apply`](crate::apply).
+    pub(crate) nameless: Vec<Arc<Board>>,
+    /// Every board that was ever dropped, as far as the storage remembers.
+    pub(crate) gone: HashSet<BoardId>,
+    /// Whether changes are noted for checkpoints.
+    pub(crate) is_tracking: bool,
+    /// Whether other nodes write as well.
+    pub(crate) is_shared: bool,
     /// Boards that are newer than the last checkpoint.
     pub(crate) changed: HashMap<BoardId, Arc<Board>>,
     /// Boards dropped since the last checkpoint.
@@ -37,6 +49,33 @@ pub(crate) struct Writer {
     pub(crate) vector: BTreeMap<u64, u64>,
     /// Whether a sealed batch waits for its commit.
     pub(crate) under_way: bool,
+    pub(crate) turns: Turns,
+}
+
+/// Who goes next, own batches or those of other origins, when both wait: one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// How many callers wait to apply batches.
+    pub(crate) appliers: usize,
+    /// Whether a caller waits to seal.
+    pub(crate) sealer: bool,
+    /// Whether the last turn was a seal.
+    pub(crate) sealed_last: bool,
+}
+
+impl Writer {
+    pub(crate) fn may_seal(&self) -> bool {
+        self.turns.appliers == 0 || !self.turns.sealed_last
+    }
+
+    pub(crate) fn may_apply(&self) -> bool {
+        !self.under_way && (!self.turns.sealer || self.turns.sealed_last)
+    }
+
+    /// How often a member has been deleted, as far as published boards know.
+    pub(crate) fn generation(&self, board: BoardId, member: &str) -> u32 {
+        self.ledgers.get(&board).map_or(0, |ledger| ledger.generation(member))
+    }
 }
 
 /// A batch of commands, applied to drafts and not durable yet.
@@ -50,15 +89,39 @@ pub struct Sealed {
     /// The journal bytes; empty when the commands changed nothing, and then there is nothing to
     /// write.
     pub bytes: Vec<u8>,
+    /// Answers to be kept with the batch, for writes that have keys.
+    pub answers: Vec<Answer>,
+    /// Keys of writes that were refused: if the storage has answers to some, they came before and
+    /// were not refused then.
+    pub doubted: Vec<Hash>,
+    /// What the storage has said of the batch so far.
+    pub(crate) known: Vec<Answer>,
+    pub(crate) taken: Vec<String>,
+    /// The commands, if the storage may refuse some of them: see [`Engine::again`](crate::Engine::again).
+    pub(crate) commands: Vec<Queued>,
     pub(crate) replies: Replies,
     pub(crate) drafts: Vec<Sketch>,
     pub(crate) submits: u64,
     pub(crate) changes: u64,
+    /// How many commands were refused because of what they asked for.
+    pub(crate) rejected: u64,
     /// How many replies said that the batch is not committed.
     pub(crate) refused: u64,
 }
 
 impl Sealed {
+    /// Names that boards have from this batch on, and those boards.
+    pub fn created(&self) -> impl Iterator<Item = (&str, BoardId)> {
+        let fresh = self.drafts.iter().filter(|sketch| sketch.fresh && !sketch.dropped);
+        fresh.map(|sketch| (sketch.draft.board.name(), sketch.draft.board.id()))
+    }
+
+    /// Boards that end with this batch.
+    pub fn dropped(&self) -> impl Iterator<Item = BoardId> {
+        let ended = self.drafts.iter().filter(|sketch| sketch.dropped && !sketch.fresh);
+        ended.map(|sketch| sketch.draft.board.id())
+    }
+
     /// Answers everyone that the batch is not committed, while its fate is still open. Doors get
     /// their replies, and the others are returned.
     pub fn refuse(&mut self) -> Vec<Reply> {
@@ -93,6 +156,12 @@ pub(crate) struct Seal<'a> {
     boards: &'a papaya::HashMap<Box<str>, Arc<Board>>,
     limits: Limits,
     now_ms: i64,
+    /// Writes that were answered before: what the storage knows of, and those of this batch.
+    known: HashMap<Hash, Answer>,
+    /// Names that a board has which has not arrived yet.
+    taken: Vec<String>,
+    answers: Vec<Answer>,
+    doubted: Vec<Hash>,
     bytes: BatchWriter,
     drafts: Vec<Sketch>,
     /// The draft of each board that the batch has met; `None` once it is dropped.
@@ -117,6 +186,10 @@ impl<'a> Seal<'a> {
             boards,
             limits,
             now_ms,
+            known: HashMap::new(),
+            taken: Vec::new(),
+            answers: Vec::new(),
+            doubted: Vec::new(),
             bytes: BatchWriter::default(),
             drafts: Vec::new(),
             by_name: HashMap::new(),
@@ -127,15 +200,27 @@ impl<'a> Seal<'a> {
         }
     }
 
+    /// Leaves out writes that the storage has answers to, and boards whose names it knows as taken.
+    pub(crate) fn without(mut self, known: &[Answer], taken: &[String]) -> Self {
+        self.known = known.iter().map(|answer| (answer.key, answer.clone())).collect();
+        self.taken = taken.to_vec();
+        self
+    }
+
     /// Applies the commands in order and closes the batch.
     pub(crate) fn run(mut self, commands: Vec<Queued>) -> Sealed {
+        let kept = if commands.iter().any(may_be_refused) { commands.clone() } else { Vec::new() };
         let own = commands.iter().filter(|queued| queued.door.is_none()).count();
         let mut replies = Replies::with_capacity(own);
         let mut commands = commands.into_iter();
         while !commands.as_slice().is_empty() {
             self.warm(commands.as_slice());
-            for Queued { ticket, command, door } in commands.by_ref().take(WARM) {
-                replies.push(door, Reply { ticket, outcome: self.apply(command) });
+            for Queued { ticket, write, door } in commands.by_ref().take(WARM) {
+                let outcome = match write.key {
+                    None => self.apply(write.command),
+                    Some(key) => self.apply_once(key, write.command),
+                };
+                replies.push(door, Reply { ticket, outcome });
             }
         }
         let number = self.writer.next;
@@ -144,15 +229,31 @@ impl<'a> Seal<'a> {
         } else {
             self.bytes.finish(self.writer.origin, number)
         };
-        let Self { drafts, submits, changes, .. } = self;
-        Sealed { number, bytes, replies, drafts, submits, changes, refused: 0 }
+        let rejected = replies.iter_mut().filter(|reply| reply.outcome.is_err()).count() as u64;
+        let Self { drafts, submits, changes, answers, doubted, .. } = self;
+        let refused = 0;
+        Sealed {
+            number,
+            bytes,
+            answers,
+            doubted,
+            known: Vec::new(),
+            taken: Vec::new(),
+            commands: kept,
+            replies,
+            drafts,
+            submits,
+            changes,
+            rejected,
+            refused,
+        }
     }
 
     /// Announces the single submits among the first commands to their boards.
     fn warm(&mut self, commands: &[Queued]) {
         let mut submits = Vec::with_capacity(WARM);
         for queued in commands.iter().take(WARM) {
-            if let Command::Submit { board, submit } = &queued.command
+            if let Command::Submit { board, submit } = &queued.write.command
                 && let Ok(index) = self.draft(board)
             {
                 submits.push((index, (&*submit.member, submit.score)));
@@ -162,6 +263,20 @@ impl<'a> Seal<'a> {
         for run in submits.chunk_by(|(a, _), (b, _)| a == b) {
             self.drafts[run[0].0].draft.warm(run.iter().map(|(_, submit)| *submit));
         }
+    }
+
+    /// Applies a command unless it was applied before, and keeps what it is answered. What is
+    /// refused changes nothing and may be decided otherwise next time, so it is not kept.
+    fn apply_once(&mut self, key: WriteKey, command: Command) -> Result<Outcome, Error> {
+        let request = command.digest();
+        if let Some(known) = self.known.get(&key.hash()) {
+            return known.repeat(request);
+        }
+        let outcome = self.apply(command).inspect_err(|_| self.doubted.push(key.hash()))?;
+        let answer = Answer::new(key, request, &outcome);
+        self.known.insert(key.hash(), answer.clone());
+        self.answers.push(answer);
+        Ok(outcome)
     }
 
     fn apply(&mut self, command: Command) -> Result<Outcome, Error> {
@@ -176,6 +291,12 @@ impl<'a> Seal<'a> {
 
     fn create(&mut self, name: &str, config: BoardConfig) -> Result<Outcome, Error> {
         check_board_name(name)?;
+        if self.writer.is_shared && config.sums_floats() {
+            return Err(Error::FloatSum);
+        }
+        if self.taken.iter().any(|taken| taken == name) {
+            return Err(Error::NotCommitted);
+        }
         if let Ok(index) = self.draft(name) {
             let board = Arc::clone(&self.drafts[index].draft.board);
             return if board.config() == config {
@@ -192,7 +313,7 @@ impl<'a> Seal<'a> {
         let id = u64::from_le_bytes(id) >> 1;
         self.bytes.push(&Record::Create { board: id, name, config, seed });
         let board = Arc::new(Board::empty(id, name, config, seed));
-        let draft = Draft::begin(Arc::clone(&board));
+        let draft = Draft::begin(Arc::clone(&board), self.writer.is_tracking);
         self.count += 1;
         self.add(Sketch { draft, fresh: true, dropped: false });
         Ok(Outcome::Board { created: true, board })
@@ -215,7 +336,7 @@ impl<'a> Seal<'a> {
             return Err(Error::UnknownMember(member.to_owned()));
         }
         let board = draft.board.id();
-        let generation = draft.generation(self.writer.ledgers.get(&board), member) + 1;
+        let generation = draft.generation(self.writer.generation(board, member), member) + 1;
         self.bytes.push(&Record::Delete { board, member, generation });
         draft.delete(member, generation);
         Ok(Outcome::Gone)
@@ -310,7 +431,8 @@ impl<'a> Seal<'a> {
         let Change { before, after } = change;
         let after = after.expect("a submit that is not refused leaves its member on the board");
         if before != Some(after) {
-            let generation = draft.generation(self.writer.ledgers.get(&board), &submit.member);
+            let base = self.writer.generation(board, &submit.member);
+            let generation = draft.generation(base, &submit.member);
             self.bytes.push(&Record::Score {
                 board,
                 member: &submit.member,
@@ -346,7 +468,8 @@ impl<'a> Seal<'a> {
             return index.ok_or_else(unknown);
         }
         let board = self.boards.pin().get(name).map(Arc::clone).ok_or_else(unknown)?;
-        Ok(self.add(Sketch { draft: Draft::of(board), fresh: false, dropped: false }))
+        let draft = Draft::of(board, self.writer.is_tracking);
+        Ok(self.add(Sketch { draft, fresh: false, dropped: false }))
     }
 
     fn add(&mut self, sketch: Sketch) -> usize {
@@ -356,6 +479,12 @@ impl<'a> Seal<'a> {
         self.last = Some(index);
         index
     }
+}
+
+/// Whether the storage can know of something that makes the command another: its key, or a board
+/// of the same name.
+fn may_be_refused(queued: &Queued) -> bool {
+    queued.write.key.is_some() || matches!(queued.write.command, Command::Create { .. })
 }
 
 /// Random bytes from the operating system.

@@ -57,6 +57,11 @@ pub struct BoardConfig {
 }
 
 impl BoardConfig {
+    /// Whether what a member has depends on the order in which amounts are added.
+    pub(crate) fn sums_floats(self) -> bool {
+        self.score == ScoreType::Float64 && self.policy == Policy::Sum
+    }
+
     /// The words for score type, order, policy and ties that settings, HTTP and storage use.
     pub fn words(self) -> [&'static str; 4] {
         let score = match self.score {

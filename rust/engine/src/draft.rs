@@ -1,7 +1,7 @@
 //! Drafts: the next state of one board, private to whoever builds it.
 //!
-//! The committer drafts what a batch does before it is durable; recovery drafts what the journal
-//! says. What a live submit decides by admission, its replay decides by merging; a property test holds
+//! A seal drafts what a batch does before it is durable; [`Apply`](crate::apply) drafts what durable
+//! batches say. What a live submit decides by admission, its replay decides by merging; a property test holds
 //! the two together.
 
 use std::collections::{HashMap, HashSet};
@@ -42,25 +42,27 @@ pub(crate) struct Draft {
     pub(crate) list: rankwire_ranklist::Draft,
     /// Whether the board is to become another than it was when the draft began.
     pub(crate) changed: bool,
-    /// What this draft adds to the board's ledger; in recovery all of it.
+    /// Whether members that change are noted for a checkpoint.
+    is_tracked: bool,
+    /// What this draft adds to the board's ledger.
     pub(crate) ledger: Ledger,
 }
 
 impl Draft {
     /// A draft of a board that begins.
-    pub(crate) fn begin(board: Arc<Board>) -> Self {
-        Self { changed: true, ..Self::of(board) }
+    pub(crate) fn begin(board: Arc<Board>, is_tracked: bool) -> Self {
+        Self { changed: true, ..Self::of(board, is_tracked) }
     }
 
     /// A draft that continues from the board's current version.
-    pub(crate) fn of(board: Arc<Board>) -> Self {
-        Self { list: board.draft(), board, changed: false, ledger: Ledger::default() }
+    pub(crate) fn of(board: Arc<Board>, is_tracked: bool) -> Self {
+        let list = board.draft();
+        Self { list, board, changed: false, is_tracked, ledger: Ledger::default() }
     }
 
-    /// How often a member has been deleted, given what the board's `base` ledger knows.
-    pub(crate) fn generation(&self, base: Option<&Ledger>, member: &str) -> u32 {
-        let own = self.ledger.generations.get(member).copied();
-        own.or_else(|| base.map(|base| base.generation(member))).unwrap_or(0)
+    /// How often a member has been deleted, given the number that the board's own ledger has.
+    pub(crate) fn generation(&self, base: u32, member: &str) -> u32 {
+        self.ledger.generations.get(member).copied().unwrap_or(base)
     }
 
     /// Announces submits that come next, as members and scores, so that they wait for memory
@@ -82,18 +84,20 @@ impl Draft {
         self.touch(member);
     }
 
-    /// Merges a recorded score. Records of an earlier generation are void, one of a later
-    /// generation tells of a delete that has not arrived yet.
+    /// Merges a recorded score; `base` is the generation that the board's own ledger has. Records of
+    /// an earlier generation are void, one of a later generation tells of a delete that has not
+    /// arrived yet.
     ///
     /// Says what is wrong when the board cannot hold another member.
     pub(crate) fn merge_score(
         &mut self,
+        base: u32,
         member: &str,
         score: Score,
         stamp: Stamp,
         generation: u32,
     ) -> Result<(), &'static str> {
-        let known = self.generation(None, member);
+        let known = self.generation(base, member);
         if generation < known {
             return Ok(());
         }
@@ -115,9 +119,9 @@ impl Draft {
         Ok(())
     }
 
-    /// Merges a recorded delete.
-    pub(crate) fn merge_delete(&mut self, member: &str, generation: u32) {
-        if generation > self.generation(None, member) {
+    /// Merges a recorded delete, likewise.
+    pub(crate) fn merge_delete(&mut self, base: u32, member: &str, generation: u32) {
+        if generation > self.generation(base, member) {
             self.delete(member, generation);
         }
     }
@@ -125,9 +129,8 @@ impl Draft {
     /// Makes the draft the board's current version. Returns what it adds to the ledger.
     ///
     /// # Panics
-    /// When the board has another version than the draft began with. It cannot have: only the
-    /// committer and, before there is one, recovery publish, and have one draft of a board at a
-    /// time.
+    /// When the board has another version than the draft began with. It cannot have: whoever
+    /// publishes holds the writer's lock, and drafts are made and published in one turn of it.
     pub(crate) fn publish(self) -> Ledger {
         self.list.publish().expect("a board has one draft at a time");
         self.ledger
@@ -136,7 +139,7 @@ impl Draft {
     /// Notes that a member changed.
     pub(crate) fn touch(&mut self, member: &str) {
         self.changed = true;
-        if !self.ledger.dirty.contains(member) {
+        if self.is_tracked && !self.ledger.dirty.contains(member) {
             self.ledger.dirty.insert(member.into());
         }
     }

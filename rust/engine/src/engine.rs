@@ -3,17 +3,31 @@
 use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rankwire_ranklist::Snapshot;
+
+use crate::apply::{Applied, Apply, Batch};
 use crate::checkpoint::{Checkpoint, CheckpointBoard};
-use crate::committer::{Seal, Sealed, Sketch, Writer};
+use crate::committer::{Seal, Sealed, Sketch, Turns, Writer};
 use crate::door::{Door, Replies};
+use crate::key::Answer;
 use crate::limits::{self, Limits};
-use crate::queue::{Command, Queue, Queued, Ticket};
+use crate::queue::{Queue, Queued, Ticket, Write};
+use crate::record::{self, Record};
 use crate::reply::Reply;
 use crate::stats::{Counters, Stats};
 use crate::{Board, Error, answer};
+
+/// What an engine holds at one moment, for comparing nodes.
+#[derive(Debug)]
+pub struct Contents {
+    /// The last batch of every origin that is in.
+    pub vector: Vec<(u64, u64)>,
+    /// Every board that is alive.
+    pub boards: Vec<(Arc<Board>, Snapshot)>,
+}
 
 /// All boards of one server process; see the crate's front page for how the parts play together.
 #[derive(Debug)]
@@ -22,24 +36,30 @@ pub struct Engine {
     limits: Limits,
     boards: papaya::HashMap<Box<str>, Arc<Board>>,
     queue: Queue,
-    /// Taken for the length of a seal, a commit or the start of a checkpoint; readers never.
+    /// Taken for the length of a seal, a commit, batches of others or the start of a checkpoint;
+    /// readers never.
     writer: Mutex<Writer>,
+    /// Signalled when it may be another's turn to seal or to apply.
+    turn: Condvar,
+    /// Tells the lives of a board on different nodes apart; see [`Engine::life`].
+    salt: u64,
     counters: Counters,
 }
 
 impl Engine {
-    pub(crate) fn new(writer: Writer, boards: Vec<Arc<Board>>, limits: Limits) -> Self {
+    pub(crate) fn new(writer: Writer, limits: Limits) -> Self {
         let limits = Limits { members: limits.members.min(limits::MEMBERS), ..limits };
         let counters = Counters::default();
-        counters.members.store(boards.iter().map(|board| board.load().len()).sum(), Relaxed);
-        let dirty: usize = writer.ledgers.values().map(|ledger| ledger.dirty.len()).sum();
-        counters.dirty_members.store(dirty as u64, Relaxed);
+        let boards = || writer.boards.values();
+        counters.members.store(boards().map(|board| board.load().len()).sum(), Relaxed);
         Self {
             origin: writer.origin,
             limits,
-            boards: boards.into_iter().map(|board| (board.name().into(), board)).collect(),
+            boards: boards().map(|board| (board.name().into(), Arc::clone(board))).collect(),
             queue: Queue::new(limits.pending_ops),
+            salt: if writer.is_shared { writer.origin } else { 0 },
             writer: Mutex::new(writer),
+            turn: Condvar::new(),
             counters,
         }
     }
@@ -56,6 +76,12 @@ impl Engine {
     pub fn board(&self, name: &str) -> Result<Arc<Board>, Error> {
         let found = self.boards.pin().get(name).map(Arc::clone);
         found.ok_or_else(|| Error::UnknownBoard(name.to_owned()))
+    }
+
+    /// What versions of a board are counted in. With many nodes each counts for itself, in the order
+    /// in which batches reached it; a node alone goes on counting when it is started again.
+    pub fn life(&self, board: &Board) -> u64 {
+        board.id() ^ self.salt
     }
 
     /// The descriptions of up to `limit` boards whose names come after `after`, by name, as JSON.
@@ -75,7 +101,7 @@ impl Engine {
         answer::descriptions(&boards, more)
     }
 
-    /// Puts a command into the queue. Never waits for work or I/O.
+    /// Puts a write into the queue. Never waits for work or I/O.
     ///
     /// The committer is not woken: call [`wake`](Self::wake) when the commands at hand are in, so
     /// that those which arrive together share one commit.
@@ -83,30 +109,30 @@ impl Engine {
     /// # Errors
     /// [`Error::Busy`] when the queue is full, [`Error::NotCommitted`] while the storage cannot
     /// commit, [`Error::Closed`] after [`close`](Self::close).
-    pub fn enqueue(&self, command: Command) -> Result<Ticket, Error> {
-        self.queue.push(command).inspect_err(|error| {
+    pub fn enqueue(&self, write: impl Into<Write>) -> Result<Ticket, Error> {
+        self.queue.push(write.into()).inspect_err(|error| {
             if *error == Error::NotCommitted {
                 self.counters.not_committed.fetch_add(1, Relaxed);
             }
         })
     }
 
-    /// Puts the commands of a door into the queue, in order, as many as fit, and takes those out of
-    /// `commands`. Their replies go to [`Door::deliver`] under the tickets given here, one for each
+    /// Puts the writes of a door into the queue, in order, as many as fit, and takes those out of
+    /// `writes`. Their replies go to [`Door::deliver`] under the tickets given here, one for each
     /// command, unless the engine is dropped before. As with [`enqueue`](Self::enqueue) the
     /// committer is not woken.
     ///
     /// # Errors
-    /// Those of [`enqueue`](Self::enqueue), about what is left in `commands` then: none of it is in
+    /// Those of [`enqueue`](Self::enqueue), about what is left in `writes` then: none of it is in
     /// the queue, and no reply will come.
     pub fn send(
         &self,
-        commands: &mut Vec<(Ticket, Command)>,
+        writes: &mut Vec<(Ticket, Write)>,
         door: &Arc<dyn Door>,
     ) -> Result<(), Error> {
-        self.queue.send(commands, door).inspect_err(|error| {
+        self.queue.send(writes, door).inspect_err(|error| {
             if *error == Error::NotCommitted {
-                self.counters.not_committed.fetch_add(commands.len() as u64, Relaxed);
+                self.counters.not_committed.fetch_add(writes.len() as u64, Relaxed);
             }
         })
     }
@@ -127,12 +153,102 @@ impl Engine {
     pub fn seal(&self, patience: Duration, now_ms: impl FnOnce() -> i64) -> Option<Sealed> {
         let commands = self.queue.take(patience)?;
         let mut writer = self.writer();
+        writer.turns.sealer = true;
+        let mut writer = self.wait_for_turn(writer, Writer::may_seal);
+        writer.turns = Turns { sealer: false, sealed_last: true, ..writer.turns };
         assert!(!writer.under_way, "the batch before is neither committed nor aborted");
-        let mut sealed = Seal::new(&mut writer, &self.boards, self.limits, now_ms()).run(commands);
+        let seal = Seal::new(&mut writer, &self.boards, self.limits, now_ms());
+        let sealed = seal.run(commands);
         writer.under_way = true;
-        let rejected = sealed.replies.iter_mut().filter(|reply| reply.outcome.is_err()).count();
-        self.counters.rejected.fetch_add(rejected as u64, Relaxed);
         Some(sealed)
+    }
+
+    /// Seals the commands of a batch again of which the storage has stored nothing, because it has
+    /// answers to some of them, or because boards have taken the names of some. `known` and `taken`
+    /// are these; whoever sent one of them gets the answer, or is asked to try again.
+    pub fn again(
+        &self,
+        sealed: &mut Sealed,
+        known: Vec<Answer>,
+        taken: Vec<String>,
+        now_ms: impl FnOnce() -> i64,
+    ) {
+        let mut writer = self.writer();
+        let commands = take(&mut sealed.commands);
+        let known = [take(&mut sealed.known), known].concat();
+        let taken = [take(&mut sealed.taken), taken].concat();
+        let seal = Seal::new(&mut writer, &self.boards, self.limits, now_ms());
+        let again = seal.without(&known, &taken).run(commands);
+        *sealed = Sealed { known, taken, ..again };
+    }
+
+    /// Applies durable batches of other origins, in the order given, as far as that is possible: see
+    /// the module [`apply`](crate::apply). Waits while a sealed batch is under way. Those of this
+    /// engine's own origin count as seen.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when a batch is damaged or gives a board more than [`limits::MEMBERS`]
+    /// members. None of the batches has been applied then.
+    pub fn apply(&self, batches: &[Batch<'_>], trust: bool) -> Result<Applied, Error> {
+        let mut writer = self.writer();
+        writer.turns.appliers += 1;
+        let mut writer = self.wait_for_turn(writer, Writer::may_apply);
+        writer.turns.appliers -= 1;
+        writer.turns.sealed_last = false;
+        let mut apply = Apply::new(&mut writer);
+        let applied = apply.run(batches, trust);
+        if applied.is_ok() {
+            self.counters.applied_records.fetch_add(apply.records, Relaxed);
+            for sketch in apply.finish() {
+                self.publish(&mut writer, sketch);
+            }
+        }
+        drop(writer);
+        self.counters.publications.fetch_add(1, Release);
+        self.turn.notify_all();
+        applied
+    }
+
+    /// The last batch of every origin that the boards include.
+    pub fn vector(&self) -> Vec<(u64, u64)> {
+        self.writer().vector.iter().map(|(origin, number)| (*origin, *number)).collect()
+    }
+
+    /// Whether changes are noted for checkpoints from now on. When not, those that were are
+    /// forgotten.
+    pub fn track(&self, is_tracking: bool) {
+        let mut writer = self.writer();
+        writer.is_tracking = is_tracking;
+        if !is_tracking {
+            writer.changed.clear();
+            writer.dropped.clear();
+            writer.ledgers.values_mut().for_each(|ledger| ledger.dirty.clear());
+            self.counters.dirty_members.store(0, Relaxed);
+        }
+    }
+
+    /// Notes as changed what batches tell of that have been applied already.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when a batch is damaged; what those before it tell of is noted.
+    pub fn mark(&self, batches: &[Batch<'_>]) -> Result<(), Error> {
+        let mut writer = self.writer();
+        for &(origin, number, bytes) in batches {
+            for record in record::decode(origin, number, bytes)? {
+                self.mark_record(&mut writer, &record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every board as of one moment.
+    pub fn contents(&self) -> Contents {
+        let writer = self.writer();
+        let boards = writer.boards.values();
+        Contents {
+            vector: writer.vector.iter().map(|(origin, number)| (*origin, *number)).collect(),
+            boards: boards.map(|board| (Arc::clone(board), board.snapshot())).collect(),
+        }
     }
 
     /// Publishes a batch whose bytes are durable. Then doors get their replies, and the others are
@@ -150,8 +266,11 @@ impl Engine {
             self.publish(&mut writer, sketch);
         }
         drop(writer);
-        // After the publication: see `commits`.
-        self.counters.batches.fetch_add(u64::from(!sealed.bytes.is_empty()), Release);
+        self.turn.notify_all();
+        self.counters.batches.fetch_add(u64::from(!sealed.bytes.is_empty()), Relaxed);
+        // After the publication: see `publications`.
+        self.counters.publications.fetch_add(u64::from(!sealed.bytes.is_empty()), Release);
+        self.counters.rejected.fetch_add(sealed.rejected, Relaxed);
         self.counters.submits.fetch_add(sealed.submits, Relaxed);
         self.counters.changes.fetch_add(sealed.changes, Relaxed);
         self.counters.not_committed.fetch_add(sealed.refused, Relaxed);
@@ -162,7 +281,9 @@ impl Engine {
     /// fails with [`Error::NotCommitted`]. Doors get their replies, and the others are returned.
     pub fn abort(&self, mut sealed: Sealed) -> Vec<Reply> {
         self.writer().under_way = false;
+        self.turn.notify_all();
         let replies = sealed.refusals();
+        self.counters.rejected.fetch_add(sealed.rejected, Relaxed);
         self.counters.not_committed.fetch_add(sealed.refused, Relaxed);
         replies.deliver()
     }
@@ -226,10 +347,10 @@ impl Engine {
         dropped.extend(checkpoint.dropped);
     }
 
-    /// How many batches with changes were committed: as long as it stays the same, no board has
-    /// another version. Whoever has seen a number sees the boards of that time, or later ones.
-    pub fn commits(&self) -> u64 {
-        self.counters.batches.load(Acquire)
+    /// How often boards were published: as long as it stays the same, no board has another version.
+    /// Whoever has seen a number sees the boards of that time, or later ones.
+    pub fn publications(&self) -> u64 {
+        self.counters.publications.load(Acquire)
     }
 
     /// What the engine has done and holds.
@@ -242,14 +363,8 @@ impl Engine {
         let board = Arc::clone(&draft.board);
         let before = if fresh { 0 } else { board.load().len() };
         if dropped {
-            if !fresh {
-                self.boards.pin().remove(board.name());
-                self.counters.members.fetch_sub(before, Relaxed);
-            }
-            let dirty = writer.ledgers.remove(&board.id()).map_or(0, |ledger| ledger.dirty.len());
-            self.counters.dirty_members.fetch_sub(dirty as u64, Relaxed);
-            writer.changed.remove(&board.id());
-            writer.dropped.insert(board.id());
+            self.counters.members.fetch_sub(before, Relaxed);
+            self.forget(writer, &board);
             return;
         }
         if !draft.changed {
@@ -262,10 +377,67 @@ impl Engine {
         let dirty = ledger.dirty.len();
         ledger.absorb(news);
         self.counters.dirty_members.fetch_add((ledger.dirty.len() - dirty) as u64, Relaxed);
-        writer.changed.insert(board.id(), Arc::clone(&board));
-        if fresh {
-            self.boards.pin().insert(board.name().into(), board);
+        if writer.is_tracking {
+            writer.changed.insert(board.id(), Arc::clone(&board));
         }
+        if fresh {
+            writer.boards.insert(board.id(), Arc::clone(&board));
+            self.name(writer, board);
+        }
+    }
+
+    /// Gives a board its name. One that had it stays without, until it ends.
+    fn name(&self, writer: &mut Writer, board: Arc<Board>) {
+        if let Some(other) = self.boards.pin().insert(board.name().into(), board) {
+            writer.nameless.push(Arc::clone(other));
+        }
+    }
+
+    /// Takes a board out that has ended.
+    fn forget(&self, writer: &mut Writer, board: &Arc<Board>) {
+        let id = board.id();
+        writer.boards.remove(&id);
+        writer.nameless.retain(|nameless| nameless.id() != id);
+        let boards = self.boards.pin();
+        if boards.get(board.name()).is_some_and(|named| named.id() == id) {
+            boards.remove(board.name());
+            let heir = writer.nameless.iter().position(|other| other.name() == board.name());
+            if let Some(heir) = heir {
+                let heir = writer.nameless.swap_remove(heir);
+                self.name(writer, heir);
+            }
+        }
+        let dirty = writer.ledgers.remove(&id).map_or(0, |ledger| ledger.dirty.len());
+        self.counters.dirty_members.fetch_sub(dirty as u64, Relaxed);
+        writer.changed.remove(&id);
+        writer.gone.insert(id);
+        if writer.is_tracking {
+            writer.dropped.insert(id);
+        }
+    }
+
+    /// Notes as changed what a record tells of.
+    fn mark_record(&self, writer: &mut Writer, record: &Record<'_>) {
+        let id = record.board();
+        let Some(board) = writer.boards.get(&id) else {
+            writer.dropped.insert(id);
+            return;
+        };
+        writer.changed.insert(id, Arc::clone(board));
+        if let Record::Score { member, .. } | Record::Delete { member, .. } = *record
+            && writer.ledgers.entry(id).or_default().dirty.insert(member.into())
+        {
+            self.counters.dirty_members.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn wait_for_turn<'a>(
+        &self,
+        writer: MutexGuard<'a, Writer>,
+        may: impl Fn(&Writer) -> bool,
+    ) -> MutexGuard<'a, Writer> {
+        let waited = self.turn.wait_while(writer, |writer| !may(writer));
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything under the lock works on drafts first, so a panic leaves the state as it was and

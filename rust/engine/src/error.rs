@@ -47,6 +47,15 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
+    /// A key that no write may carry.
+    #[error("a key is 1 to {max} printable ASCII characters", max = limits::KEY_BYTES)]
+    Key,
+    /// The key came with another request before.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// Nodes add amounts in different orders, and the last bits of a sum of floats depend on it.
+    #[error("a board that sums floats differs between nodes: use int64 and a smaller unit")]
+    FloatSum,
     /// Too many submits wait for the storage.
     #[error("too many submits are waiting for the storage")]
     Busy,

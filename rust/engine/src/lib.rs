@@ -20,14 +20,18 @@
 //! * Readers take [`Engine::board`] and [`Board::load`]: no lock, no waiting, one immutable
 //!   version; [`Board::snapshot`] gives one to keep. [`answer`] turns versions into the JSON that
 //!   every door of the server sends.
-//! * [`Recovery`] builds an engine from checkpoint rows and journal batches;
-//!   [`Engine::checkpoint`] takes what changed since the last one.
+//! * [`Recovery`] builds an engine from checkpoint rows. [`Engine::apply`] takes in the batches that
+//!   are newer, and later those of other nodes; [`Engine::checkpoint`] takes what changed since the
+//!   last one.
+//! * A write with a [`WriteKey`] counts once, however often it is sent: its [`Answer`] is stored with
+//!   the batch, and [`Engine::again`] leaves out what the storage has answered before.
 //!
 //! The layers below, from the bottom: [`Score`] codes, stamps, [`policy`](Policy), the [`record`]
 //! codec. Each is a pure function with its own tests.
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod apply;
 mod board;
 mod checkpoint;
 mod clock;
@@ -37,6 +41,7 @@ mod door;
 mod draft;
 mod engine;
 mod error;
+mod key;
 pub mod limits;
 pub mod local;
 mod policy;
@@ -47,16 +52,18 @@ mod reply;
 mod score;
 mod stats;
 
+pub use apply::{Applied, Batch, Stop};
 pub use board::Board;
-pub use checkpoint::{Checkpoint, CheckpointBoard};
-pub use clock::Stamp;
+pub use checkpoint::{Checkpoint, CheckpointBoard, CheckpointRow};
+pub use clock::{Stamp, unix_millis};
 pub use committer::Sealed;
 pub use config::{BoardConfig, Policy, TieBreak, check_board_name, check_member};
 pub use door::Door;
-pub use engine::Engine;
+pub use engine::{Contents, Engine};
 pub use error::Error;
+pub use key::{Answer, Hash, Repeat, WriteKey};
 pub use limits::Limits;
-pub use queue::{Command, Submit, Ticket};
+pub use queue::{Command, Submit, Ticket, Write};
 pub use rankwire_ranklist::{Entry, Key, Read, Snapshot, Version};
 pub use recovery::{BoardRow, MemberRow, Recovery};
 pub use reply::{BatchReceipt, Outcome, Receipt, Reply};

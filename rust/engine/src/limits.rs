@@ -6,6 +6,9 @@ pub const BOARD_NAME_BYTES: usize = 64;
 /// Longest member id in bytes: a UUID, an e-mail address or a platform id fits several times.
 pub const MEMBER_BYTES: usize = 128;
 
+/// Longest idempotency key in bytes: a UUID fits, and some words around it.
+pub const KEY_BYTES: usize = 128;
+
 /// Most ops that wait to be sealed; more are refused with [`Error::Busy`](crate::Error::Busy).
 /// Six full batches of the API; at 10,000 ops a commit that is well under a second of waiting.
 pub const PENDING_OPS: usize = 65_536;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::BoardConfig;
 use crate::door::Door;
+use crate::key::WriteKey;
 use crate::{Error, Score, limits};
 
 /// Identifies a command until its reply. Those that the engine gives grow in queue order; a
@@ -71,11 +72,26 @@ impl Command {
     }
 }
 
-/// A command that waits, and where the reply goes.
-#[derive(Debug)]
+/// A command with the key that makes it safe to send again, if it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// What is to change.
+    pub command: Command,
+    /// Which write this is.
+    pub key: Option<WriteKey>,
+}
+
+impl From<Command> for Write {
+    fn from(command: Command) -> Self {
+        Self { command, key: None }
+    }
+}
+
+/// A write that waits, and where the reply goes.
+#[derive(Debug, Clone)]
 pub(crate) struct Queued {
     pub(crate) ticket: Ticket,
-    pub(crate) command: Command,
+    pub(crate) write: Write,
     /// `None` for the caller of the committer.
     pub(crate) door: Option<Arc<dyn Door>>,
 }
@@ -111,38 +127,38 @@ impl Queue {
         Self { waiting: Mutex::new(waiting), filled: Condvar::new(), limit_ops }
     }
 
-    /// Appends a command, without waking anyone: see [`wake`](Self::wake).
-    pub(crate) fn push(&self, command: Command) -> Result<Ticket, Error> {
+    /// Appends a write, without waking anyone: see [`wake`](Self::wake).
+    pub(crate) fn push(&self, write: Write) -> Result<Ticket, Error> {
         let mut waiting = self.lock();
         waiting.check_open()?;
-        if waiting.ops + command.ops() > self.limit_ops {
+        if waiting.ops + write.command.ops() > self.limit_ops {
             return Err(Error::Busy);
         }
         let ticket = waiting.next;
         waiting.next += 1;
-        waiting.append(Queued { ticket, command, door: None });
+        waiting.append(Queued { ticket, write, door: None });
         Ok(ticket)
     }
 
-    /// Appends commands of a door, as many as fit, and takes them out of `commands`. Wakes nobody
+    /// Appends writes of a door, as many as fit, and takes them out of `writes`. Wakes nobody
     /// either.
     pub(crate) fn send(
         &self,
-        commands: &mut Vec<(Ticket, Command)>,
+        writes: &mut Vec<(Ticket, Write)>,
         door: &Arc<dyn Door>,
     ) -> Result<(), Error> {
         let mut waiting = self.lock();
         waiting.check_open()?;
         let mut ops = waiting.ops;
-        let fits = |(_, command): &&(Ticket, Command)| {
-            ops += command.ops();
+        let fits = |(_, write): &&(Ticket, Write)| {
+            ops += write.command.ops();
             ops <= self.limit_ops
         };
-        let count = commands.iter().take_while(fits).count();
-        for (ticket, command) in commands.drain(..count) {
-            waiting.append(Queued { ticket, command, door: Some(Arc::clone(door)) });
+        let count = writes.iter().take_while(fits).count();
+        for (ticket, write) in writes.drain(..count) {
+            waiting.append(Queued { ticket, write, door: Some(Arc::clone(door)) });
         }
-        if commands.is_empty() { Ok(()) } else { Err(Error::Busy) }
+        if writes.is_empty() { Ok(()) } else { Err(Error::Busy) }
     }
 
     /// Wakes the committer if it waits.
@@ -204,7 +220,7 @@ impl Waiting {
     }
 
     fn append(&mut self, queued: Queued) {
-        self.ops += queued.command.ops();
+        self.ops += queued.write.command.ops();
         self.commands.push_back(queued);
     }
 
@@ -213,7 +229,7 @@ impl Waiting {
         let mut taken_ops = 0;
         let mut count = 0;
         for queued in &self.commands {
-            let after = taken_ops + queued.command.ops();
+            let after = taken_ops + queued.write.command.ops();
             if count > 0 && after > ops {
                 break;
             }

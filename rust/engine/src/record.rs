@@ -70,6 +70,18 @@ pub enum Record<'a> {
     },
 }
 
+impl Record<'_> {
+    /// The board that the record is about.
+    pub fn board(&self) -> BoardId {
+        match *self {
+            Self::Create { board, .. }
+            | Self::Drop { board }
+            | Self::Score { board, .. }
+            | Self::Delete { board, .. } => board,
+        }
+    }
+}
+
 /// The format that is written.
 const FORMAT: u8 = 2;
 /// The oldest one that is read.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::key::Repeat;
 use crate::queue::Ticket;
 use crate::{Board, Error, Score, answer};
 
@@ -33,6 +34,8 @@ pub enum Outcome {
     },
     /// The board or the member is gone.
     Gone,
+    /// The write came before under the same key; this is what it was answered then.
+    Repeat(Repeat),
 }
 
 impl Outcome {
@@ -43,6 +46,7 @@ impl Outcome {
             Self::Batch(receipt) => answer::write_json(receipt, out),
             Self::Board { board, .. } => answer::write_json(&answer::describe(board), out),
             Self::Gone => {}
+            Self::Repeat(repeat) => out.extend_from_slice(repeat.json()),
         }
     }
 }

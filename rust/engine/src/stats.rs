@@ -10,6 +10,8 @@ pub(crate) struct Counters {
     pub(crate) rejected: AtomicU64,
     pub(crate) not_committed: AtomicU64,
     pub(crate) batches: AtomicU64,
+    pub(crate) applied_records: AtomicU64,
+    pub(crate) publications: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
     pub(crate) members: AtomicU64,
     pub(crate) dirty_members: AtomicU64,
@@ -30,6 +32,8 @@ pub struct Stats {
     pub batches_total: u64,
     /// Their size in bytes.
     pub journal_bytes_total: u64,
+    /// Records of other origins' batches applied, those of the start included.
+    pub applied_records_total: u64,
     /// Ops waiting for the committer now.
     pub pending_ops: u64,
     /// Boards now.
@@ -52,6 +56,7 @@ impl Counters {
             not_committed_total: self.not_committed.load(Relaxed),
             batches_total: self.batches.load(Relaxed),
             journal_bytes_total: self.journal_bytes.load(Relaxed),
+            applied_records_total: self.applied_records.load(Relaxed),
             pending_ops: pending_ops as u64,
             boards: boards as u64,
             members: self.members.load(Relaxed),

@@ -161,7 +161,7 @@ fn every_ticket_is_answered_once_and_readers_see_one_moment_after_another() {
     assert_eq!(given.len(), SUBMITTERS * COMMANDS);
     assert_eq!(answered, given);
 
-    let again = storage.replay().finish(2, Limits::default());
+    let again = storage.replay(2, Limits::default());
     for name in BOARDS {
         assert_eq!(page(&again, name), page(&engine, name));
     }

@@ -67,7 +67,7 @@ impl Door for Recorder {
 
 /// An engine with the boards `b` and `c`, where every submit counts.
 fn engine(limits: Limits) -> Arc<Engine> {
-    let engine = Arc::new(Recovery::new([]).finish(1, limits));
+    let engine = Arc::new(Recovery::new([], []).finish(1, limits, false));
     for name in ["b", "c"] {
         engine
             .enqueue(create(name, BoardConfig { policy: Policy::Last, ..BoardConfig::default() }))

@@ -574,7 +574,7 @@ mod boards {
     #[test]
     fn a_restart_continues_the_journal_of_an_origin_that_comes_back() {
         let mut server = trio();
-        let engine = server.storage.recover().finish(server.engine.origin(), Limits::default());
+        let engine = server.storage.recover(server.engine.origin(), Limits::default());
         server.engine = engine;
         let sealed = server.seal([submit("b", "dan", 1)]);
         assert_eq!(sealed.number, 3);
@@ -616,7 +616,7 @@ mod checkpoints {
         let checkpoint = server.engine.checkpoint().unwrap();
         server.ask_all([remove("b", "ada"), submit("b", "bob", 50), drop_board("b")]);
         server.storage.store(&checkpoint);
-        let engine = server.storage.recover_twice().finish(9, Limits::default());
+        let engine = server.storage.recover_twice(9, Limits::default());
         assert!(engine.board("b").is_err());
         server.storage.journal.truncate(2);
         server.restart();

@@ -210,8 +210,8 @@ impl Pair {
     fn assert_storage_agrees(&self) {
         let storage = &self.server.storage;
         let live = contents(&self.server.engine);
-        for recovery in [storage.recover(), storage.recover_twice(), storage.replay()] {
-            assert_eq!(contents(&recovery.finish(u64::MAX, LIMITS)), live);
+        for recover in [Storage::recover, Storage::recover_twice, Storage::replay] {
+            assert_eq!(contents(&recover(storage, u64::MAX, LIMITS)), live);
         }
     }
 

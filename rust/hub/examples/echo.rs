@@ -16,7 +16,7 @@ use rankwire_hub::{Config, Hub};
 const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 fn main() -> io::Result<()> {
-    let engine = Arc::new(Recovery::new([]).finish(1, Limits::default()));
+    let engine = Arc::new(Recovery::new([], []).finish(1, Limits::default(), false));
     let access = Arc::new(Access::new(Policy {
         mode: Mode::Open,
         anonymous_read: false,

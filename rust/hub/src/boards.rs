@@ -59,7 +59,7 @@ pub(crate) struct Boards {
     /// What is not a whole turn yet: nanoseconds that have passed times views.
     owed: u128,
     /// What the engine had committed at the last look.
-    commits: u64,
+    publications: u64,
     /// So many slots of groups were not visited since, and which is next.
     unvisited: usize,
     next_group: usize,
@@ -106,7 +106,7 @@ impl Boards {
             personal: Vec::new(),
             turn: 0,
             owed: 0,
-            commits: 0,
+            publications: 0,
             unvisited: 0,
             next_group: 0,
             budget,
@@ -193,9 +193,9 @@ impl Boards {
         let passed = now - self.looked;
         self.looked = now;
         self.budget.fill(now);
-        let commits = self.engine.commits();
-        if commits != self.commits {
-            self.commits = commits;
+        let publications = self.engine.publications();
+        if publications != self.publications {
+            self.publications = publications;
             self.unvisited = self.groups.capacity();
         }
         self.notice(views, now);
@@ -319,7 +319,8 @@ impl Boards {
             }
             self.end(views, group, now);
         }
-        let (version, epoch) = (board.load().version(), format!("{:x}", board.id()).into());
+        let version = board.load().version();
+        let epoch = format!("{:x}", self.engine.life(&board)).into();
         let group = Group { board, epoch, version, views: Vec::new(), personal: 0 };
         let group = self.groups.insert(group) as u32;
         self.by_name.insert(name.into(), group);

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rankwire_engine::{Checkpoint, Engine};
 
+use crate::pgcopy;
+
 /// Id, name, score, order, policy, ties, seed, version, whether players may submit, and number of
 /// changed members.
 type BoardRow<'py> =
@@ -72,6 +74,23 @@ impl PyCheckpoint {
             })
         })?;
         Ok(PyBytes::new(py, &json))
+    }
+
+    fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        board: usize,
+        start: usize,
+        limit: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let tuples = py.detach(|| {
+            self.with(|checkpoint| {
+                let board = checkpoint.boards.get(board);
+                let board = board.ok_or_else(|| PyIndexError::new_err("no such board"))?;
+                Ok(pgcopy::write(board, start, limit))
+            })
+        })?;
+        Ok(PyBytes::new(py, &tuples))
     }
 
     fn give_back(&self) -> PyResult<()> {

@@ -5,7 +5,9 @@ use std::ops::Range;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyTuple};
 use rankwire_engine::local::{MAX_COLUMNS, Scores};
-use rankwire_engine::{BoardConfig, Error, Outcome, Reply, Score, Submit};
+use rankwire_engine::{
+    Answer, BoardConfig, Command, Error, Hash, Outcome, Repeat, Reply, Score, Submit, Write, WriteKey,
+};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
@@ -92,6 +94,46 @@ impl From<PySubmit> for Submit {
     }
 }
 
+/// Whose key, and the key.
+pub type PyKey = (String, String);
+
+/// A command with its key.
+pub fn keyed(command: Command, key: Option<PyKey>) -> PyResult<Write> {
+    let key = key.map(|(scope, text)| WriteKey::new(&scope, &text)).transpose();
+    Ok(Write { command, key: key.map_err(|error| to_py(&error))? })
+}
+
+/// An answer that is kept: hash of the key, digest of the request, the answer itself.
+pub type PyAnswer<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// An answer as the storage gets it.
+pub fn kept<'py>(py: Python<'py>, answer: &Answer) -> PyAnswer<'py> {
+    let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
+    (bytes(&answer.key), bytes(&answer.request), bytes(&answer.answer))
+}
+
+/// An answer as the storage gives it back.
+pub fn known((key, request, answer): (Hash, Hash, Vec<u8>)) -> Answer {
+    Answer { key, request, answer: answer.into() }
+}
+
+/// What a write gets that came before under the same key.
+#[pyclass(frozen, name = "Repeat", module = "rankwire._core")]
+pub struct PyRepeat(Repeat);
+
+#[pymethods]
+impl PyRepeat {
+    #[getter]
+    fn created(&self) -> Option<bool> {
+        self.0.created()
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.json())
+    }
+}
+
 /// A board configuration from its four words and who may submit.
 pub fn config(
     score: &str,
@@ -116,7 +158,7 @@ pub fn word<'a, T: Deserialize<'a>>(field: &'static str, word: &'a str) -> PyRes
 }
 
 /// A ticket with what Python gets for it: the answer as bytes, for a created or confirmed board
-/// `(created, answer)`, or an exception.
+/// `(created, answer)`, for a write that came before a `Repeat`, or an exception.
 pub type PyReply<'py> = (u64, Bound<'py, PyAny>);
 
 /// The replies of a batch, encoded while the interpreter is free.
@@ -125,12 +167,14 @@ pub fn encode(replies: Vec<Reply>) -> Encoded {
     let mut encode = |reply: Reply| {
         let answer = reply.outcome.map(|outcome| {
             let start = json.len();
-            outcome.write_json(&mut json);
-            let created = match outcome {
-                Outcome::Board { created, .. } => Some(created),
-                _ => None,
-            };
-            Answer { json: start..json.len(), created }
+            match outcome {
+                Outcome::Repeat(repeat) => return Encoding::Repeat(repeat),
+                ref outcome => outcome.write_json(&mut json),
+            }
+            match outcome {
+                Outcome::Board { created, .. } => Encoding::Board(created, start..json.len()),
+                _ => Encoding::Plain(start..json.len()),
+            }
         });
         (reply.ticket, answer)
     };
@@ -141,27 +185,26 @@ pub fn encode(replies: Vec<Reply>) -> Encoded {
 /// The replies of a batch with their JSON in one piece.
 pub struct Encoded {
     json: Vec<u8>,
-    answers: Vec<(u64, Result<Answer, Error>)>,
+    answers: Vec<(u64, Result<Encoding, Error>)>,
 }
 
-/// An encoded outcome.
-struct Answer {
-    /// Where it stands in the JSON of all.
-    json: Range<usize>,
-    created: Option<bool>,
+/// An encoded outcome, and where it stands in the JSON of all.
+enum Encoding {
+    Plain(Range<usize>),
+    /// Whether the board was created.
+    Board(bool, Range<usize>),
+    Repeat(Repeat),
 }
 
 /// The replies as Python objects.
 pub fn replies(py: Python<'_>, Encoded { json, answers }: Encoded) -> PyResult<Vec<PyReply<'_>>> {
-    let convert = |(ticket, answer): (u64, Result<Answer, Error>)| {
+    let convert = |(ticket, answer): (u64, Result<Encoding, Error>)| {
         let value = match answer {
-            Ok(Answer { json: place, created }) => {
-                let bytes = PyBytes::new(py, &json[place]);
-                match created {
-                    None => bytes.into_any(),
-                    Some(created) => (created, bytes).into_pyobject(py)?.into_any(),
-                }
+            Ok(Encoding::Plain(place)) => PyBytes::new(py, &json[place]).into_any(),
+            Ok(Encoding::Board(created, place)) => {
+                (created, PyBytes::new(py, &json[place])).into_pyobject(py)?.into_any()
             }
+            Ok(Encoding::Repeat(repeat)) => PyRepeat(repeat).into_pyobject(py)?.into_any(),
             Err(error) => to_py(&error).into_value(py).into_bound(py).into_any(),
         };
         Ok((ticket, value))

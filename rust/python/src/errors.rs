@@ -11,6 +11,7 @@ create_exception!(_core, NotFoundError, RankwireError);
 create_exception!(_core, ConflictError, RankwireError);
 create_exception!(_core, InvalidError, RankwireError);
 create_exception!(_core, LimitError, RankwireError);
+create_exception!(_core, KeyReusedError, RankwireError);
 create_exception!(_core, BusyError, RankwireError);
 create_exception!(_core, UnavailableError, RankwireError);
 create_exception!(_core, CorruptError, RankwireError);
@@ -39,6 +40,9 @@ fn build(error: &Error, index: Option<usize>) -> PyErr {
         Error::MemberName => InvalidError::new_err(args(Some("member"))),
         Error::Score(_) | Error::Overflow(_) => InvalidError::new_err(args(Some("score"))),
         Error::At(_) => InvalidError::new_err(args(Some("at"))),
+        Error::FloatSum => InvalidError::new_err(args(Some("policy"))),
+        Error::Key => InvalidError::new_err(args(Some("key"))),
+        Error::KeyReused => KeyReusedError::new_err(args(Some("key"))),
         // Batches do not nest; an item of an item is still about that item.
         Error::Item { error, .. } => build(error, index),
         Error::TooManyBoards(_) | Error::TooManyMembers(_) => LimitError::new_err(args(None)),
@@ -48,6 +52,12 @@ fn build(error: &Error, index: Option<usize>) -> PyErr {
         }
         Error::Journal { .. } | Error::Checkpoint { .. } => CorruptError::new_err(args(None)),
     }
+}
+
+/// The exception for stored bytes that are not what they should be.
+pub fn corrupt(reason: &'static str) -> PyErr {
+    let args: Args = (format!("the checkpoint is damaged: {reason}"), None, None);
+    CorruptError::new_err(args)
 }
 
 /// The exception for a credential that identifies nobody.

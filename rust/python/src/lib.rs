@@ -13,6 +13,7 @@ mod convert;
 mod engine;
 mod errors;
 mod hub;
+mod pgcopy;
 mod recovery;
 mod tuples;
 
@@ -33,11 +34,13 @@ mod _core {
     #[pymodule_export]
     use crate::checkpoint::PyCheckpoint;
     #[pymodule_export]
-    use crate::engine::{PyEngine, PySealed};
+    use crate::convert::PyRepeat;
+    #[pymodule_export]
+    use crate::engine::{PyEngine, PySealed, records};
     #[pymodule_export]
     use crate::errors::{
-        BusyError, ConflictError, CorruptError, ForbiddenError, InvalidError, LimitError,
-        NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError, UnavailableError,
+        BusyError, ConflictError, CorruptError, ForbiddenError, InvalidError, KeyReusedError,
+        LimitError, NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError, UnavailableError,
     };
     #[pymodule_export]
     use crate::hub::PyHub;

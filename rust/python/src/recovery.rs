@@ -1,15 +1,17 @@
 //! `Recovery`.
 
 use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use rankwire_engine::{BoardRow, Limits, MemberRow, Recovery};
 
 use crate::convert::config;
 use crate::engine::PyEngine;
-use crate::errors::{invalid, to_py};
+use crate::errors::{corrupt, invalid, to_py};
+use crate::pgcopy::Reader;
 
 /// Member, code, stamp and generation as the storage keeps them.
 type PyRow = (String, Option<i64>, Option<i64>, u32);
@@ -19,12 +21,15 @@ struct State {
     recovery: Recovery,
     board: Option<BoardRow>,
     rows: Vec<MemberRow>,
+    /// What came in of the board's rows as PostgreSQL copies them.
+    copy: Reader,
 }
 
 impl State {
     /// Takes in the board whose rows are complete.
     fn flush(&mut self) -> PyResult<()> {
         let Some(board) = self.board.take() else { return Ok(()) };
+        take(&mut self.copy).finish().map_err(corrupt)?;
         let rows = take(&mut self.rows);
         self.recovery.board(&board, rows).map_err(|error| to_py(&error))
     }
@@ -48,8 +53,10 @@ impl PyRecovery {
 #[pymethods]
 impl PyRecovery {
     #[new]
-    fn new(vector: Vec<(u64, u64)>) -> Self {
-        let state = State { recovery: Recovery::new(vector), board: None, rows: Vec::new() };
+    #[pyo3(signature = (vector, dropped=Vec::new()))]
+    fn new(vector: Vec<(u64, u64)>, dropped: Vec<u64>) -> Self {
+        let recovery = Recovery::new(vector, dropped);
+        let state = State { recovery, board: None, rows: Vec::new(), copy: Reader::default() };
         Self { state: Mutex::new(Some(state)) }
     }
 
@@ -90,27 +97,26 @@ impl PyRecovery {
         })
     }
 
-    fn replay(&self, py: Python<'_>, origin: u64, number: u64, batch: &[u8]) -> PyResult<()> {
+    fn copied(&self, py: Python<'_>, data: PyBackedBytes) -> PyResult<()> {
         py.detach(|| {
-            self.with(|state| {
-                state.flush()?;
-                state.recovery.replay(origin, number, batch).map_err(|error| to_py(&error))
-            })
+            self.with(|state| state.copy.read(&data, &mut state.rows).map_err(corrupt))
         })
     }
 
+    #[pyo3(signature = (origin, pending_ops, boards, shared=false))]
     fn finish(
         &self,
         py: Python<'_>,
         origin: u64,
         pending_ops: usize,
         boards: usize,
+        shared: bool,
     ) -> PyResult<PyEngine> {
         py.detach(|| {
             let mut state = self.lock().take().ok_or_else(finished)?;
             state.flush()?;
             let limits = Limits { pending_ops, boards, ..Limits::default() };
-            Ok(PyEngine { inner: Arc::new(state.recovery.finish(origin, limits)) })
+            Ok(PyEngine::new(state.recovery.finish(origin, limits, shared)))
         })
     }
 }

@@ -4,11 +4,11 @@
 
 pub(crate) mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rankwire_engine::{
-    Board, BoardConfig, BoardRow, Checkpoint, Command, Engine, Error, Limits, MemberRow, Outcome,
+    Applied, Board, BoardConfig, BoardRow, Checkpoint, Command, Engine, Error, Limits, MemberRow, Outcome,
     Recovery, Reply, Score, Sealed, Submit, Ticket,
 };
 use serde_json::Value;
@@ -31,6 +31,7 @@ pub(crate) struct Storage {
     pub(crate) journal: Vec<(u64, u64, Vec<u8>)>,
     pub(crate) vector: Vec<(u64, u64)>,
     pub(crate) boards: BTreeMap<u64, StoredBoard>,
+    pub(crate) gone: BTreeSet<u64>,
 }
 
 impl Storage {
@@ -44,6 +45,7 @@ impl Storage {
     pub(crate) fn store(&mut self, checkpoint: &Checkpoint) {
         for id in &checkpoint.dropped {
             self.boards.remove(id);
+            self.gone.insert(*id);
         }
         for part in &checkpoint.boards {
             let board = &part.board;
@@ -72,41 +74,33 @@ impl Storage {
     }
 
     /// From the tables and the journal's tail.
-    pub(crate) fn recover(&self) -> Recovery {
-        let mut recovery = self.load();
+    pub(crate) fn recover(&self, origin: u64, limits: Limits) -> Engine {
+        let engine = self.load().finish(origin, limits, false);
         let seen: BTreeMap<_, _> = self.vector.iter().copied().collect();
-        for (origin, number, bytes) in &self.journal {
-            if *number > seen.get(origin).copied().unwrap_or(0) {
-                recovery.replay(*origin, *number, bytes).unwrap();
-            }
-        }
-        recovery
+        let is_new = |batch: &&(u64, u64, Vec<u8>)| batch.1 > seen.get(&batch.0).copied().unwrap_or(0);
+        apply(&engine, self.journal.iter().filter(is_new));
+        engine
     }
 
     /// From the tables and the whole journal, every batch twice.
-    pub(crate) fn recover_twice(&self) -> Recovery {
-        let mut recovery = self.load();
-        for (origin, number, bytes) in &self.journal {
-            recovery.replay(*origin, *number, bytes).unwrap();
-            recovery.replay(*origin, *number, bytes).unwrap();
+    pub(crate) fn recover_twice(&self, origin: u64, limits: Limits) -> Engine {
+        let engine = self.load().finish(origin, limits, false);
+        for batch in &self.journal {
+            apply(&engine, [batch, batch]);
         }
-        for (origin, number, bytes) in &self.journal {
-            recovery.replay(*origin, *number, bytes).unwrap();
-        }
-        recovery
+        apply(&engine, &self.journal);
+        engine
     }
 
     /// From the journal alone.
-    pub(crate) fn replay(&self) -> Recovery {
-        let mut recovery = Recovery::new([]);
-        for (origin, number, bytes) in &self.journal {
-            recovery.replay(*origin, *number, bytes).unwrap();
-        }
-        recovery
+    pub(crate) fn replay(&self, origin: u64, limits: Limits) -> Engine {
+        let engine = Recovery::new([], []).finish(origin, limits, false);
+        apply(&engine, &self.journal);
+        engine
     }
 
     fn load(&self) -> Recovery {
-        let mut recovery = Recovery::new(self.vector.iter().copied());
+        let mut recovery = Recovery::new(self.vector.iter().copied(), self.gone.iter().copied());
         for StoredBoard { row, members } in self.boards.values() {
             let member_row = |(member, (key, generation)): (&String, &StoredMember)| MemberRow {
                 member: member.clone(),
@@ -117,6 +111,16 @@ impl Storage {
         }
         recovery
     }
+}
+
+/// Applies batches that must all be applicable, in one go.
+pub(crate) fn apply<'a>(
+    engine: &Engine,
+    batches: impl IntoIterator<Item = &'a (u64, u64, Vec<u8>)>,
+) {
+    let batches: Vec<_> = batches.into_iter().map(|(o, n, bytes)| (*o, *n, &bytes[..])).collect();
+    let applied = engine.apply(&batches, false).unwrap();
+    assert_eq!(applied, Applied { count: batches.len(), stop: None });
 }
 
 /// Reads `[member, score, code, stamp, generation]` and checks that code and score agree.
@@ -153,13 +157,13 @@ impl Server {
 
     pub(crate) fn limited(limits: Limits) -> Self {
         let storage = Storage::default();
-        let engine = storage.recover().finish(1, limits);
+        let engine = storage.recover(1, limits);
         Self { storage, engine, now_ms: START_MS, limits }
     }
 
     /// Forgets everything that is not in storage.
     pub(crate) fn restart(&mut self) {
-        self.engine = self.storage.recover().finish(self.engine.origin() + 1, self.limits);
+        self.engine = self.storage.recover(self.engine.origin() + 1, self.limits);
     }
 
     /// Queues the commands and seals one batch.

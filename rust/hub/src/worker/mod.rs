@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
-use rankwire_engine::{Command, Door, Ticket};
+use rankwire_engine::{Door, Ticket, Write};
 use slab::Slab;
 
 use crate::boards::LOOK;
@@ -75,7 +75,7 @@ pub(crate) struct Worker {
     views: Views,
     source: Source,
     /// Submits that came in during this turn.
-    submits: Vec<(Ticket, Command)>,
+    submits: Vec<(Ticket, Write)>,
     /// Who waits for an answer, by ticket.
     pending: Slab<Pending>,
     /// Sockets that have more to read than one turn allows.

@@ -93,7 +93,7 @@ impl Worker {
             self.forward(pending, method, &data);
         } else {
             let SubmitCall { board, submit } = call;
-            self.submits.push((pending, Command::Submit { board, submit }));
+            self.submits.push((pending, Command::Submit { board, submit }.into()));
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ impl World {
     /// The same, with limits of its own for the engine.
     pub(crate) fn limited(mut config: Config, access: Arc<Access>, limits: Limits) -> Self {
         config.address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let engine = Arc::new(Recovery::new([]).finish(1, limits));
+        let engine = Arc::new(Recovery::new([], []).finish(1, limits, false));
         let hub = Hub::start(Arc::clone(&engine), access, config).unwrap();
         let world = Self { engine, hub };
         world.create("b");

@@ -1,0 +1,183 @@
+//! Applying: durable batches of other origins become part of the boards.
+//!
+//! Batches come from the storage at the start, and from other nodes later; both ways are the same.
+//! The next batch of an origin is applied, one that was seen is skipped, and anything else is left:
+//! [`Stop`] says why. Records merge, so origins need no order among each other, with one exception:
+//! a board must have been created before its records mean anything. Its creation may stand in the
+//! batch of an origin that has not arrived yet, and then the batch waits for it.
+//!
+//! Of two boards of one name, which can only meet here while the end of one is still on its way, the
+//! one that came last has the name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::committer::{Sketch, Writer};
+use crate::draft::{Draft, WARM};
+use crate::record::{self, BoardId, Record};
+use crate::{Board, Error, Score};
+
+/// A batch as the journal keeps it: origin, number, bytes.
+pub type Batch<'a> = (u64, u64, &'a [u8]);
+
+/// Why batches were left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The batch is not the next of its origin: those before it are missing.
+    Gap,
+    /// The batch tells of a board whose creation has not been seen.
+    Board,
+}
+
+/// What became of batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// How many of them, from the first, are in now.
+    pub count: usize,
+    /// Why the next one is not; `None` when all are.
+    pub stop: Option<Stop>,
+}
+
+/// Work in progress on batches.
+pub(crate) struct Apply<'a> {
+    writer: &'a mut Writer,
+    drafts: HashMap<BoardId, Sketch>,
+    /// The last batch of each origin that the drafts include.
+    vector: HashMap<u64, u64>,
+    pub(crate) records: u64,
+}
+
+impl<'a> Apply<'a> {
+    pub(crate) fn new(writer: &'a mut Writer) -> Self {
+        Self { writer, drafts: HashMap::new(), vector: HashMap::new(), records: 0 }
+    }
+
+    /// Drafts as many batches as can be applied. With `trust`, records of unknown boards are taken
+    /// for those of boards that are long gone.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] for damaged bytes, or a board with too many members. The drafts must not
+    /// be published then.
+    pub(crate) fn run(&mut self, batches: &[Batch<'_>], trust: bool) -> Result<Applied, Error> {
+        for (count, &(origin, number, bytes)) in batches.iter().enumerate() {
+            let seen = self.seen(origin);
+            if origin == self.writer.origin || number <= seen {
+                continue;
+            }
+            if number != seen + 1 {
+                return Ok(Applied { count, stop: Some(Stop::Gap) });
+            }
+            let records = record::decode(origin, number, bytes)?;
+            if !trust && !self.knows_boards(&records) {
+                return Ok(Applied { count, stop: Some(Stop::Board) });
+            }
+            for records in records.chunks(WARM) {
+                self.warm(records);
+                for record in records {
+                    let applied = self.apply(record);
+                    applied.map_err(|reason| Error::Journal { origin, number, reason })?;
+                }
+            }
+            self.records += records.len() as u64;
+            self.vector.insert(origin, number);
+        }
+        Ok(Applied { count: batches.len(), stop: None })
+    }
+
+    /// The drafts to publish, once the vector that goes with them is in force.
+    pub(crate) fn finish(self) -> Vec<Sketch> {
+        self.writer.vector.extend(self.vector);
+        self.drafts.into_values().collect()
+    }
+
+    fn seen(&self, origin: u64) -> u64 {
+        let drafted = self.vector.get(&origin).or_else(|| self.writer.vector.get(&origin));
+        drafted.copied().unwrap_or(0)
+    }
+
+    fn knows_boards(&self, records: &[Record<'_>]) -> bool {
+        let mut last = None;
+        records.iter().all(|record| {
+            let board = record.board();
+            if last == Some(board) || matches!(record, Record::Create { .. }) {
+                last = Some(board);
+                return true;
+            }
+            last = Some(board);
+            self.drafts.contains_key(&board)
+                || self.writer.boards.contains_key(&board)
+                || self.writer.gone.contains(&board)
+                || records.iter().any(|record| {
+                    matches!(record, Record::Create { board: created, .. } if *created == board)
+                })
+        })
+    }
+
+    /// Announces the scores among records that come next to their boards.
+    fn warm(&mut self, records: &[Record<'_>]) {
+        let mut scores = Vec::with_capacity(records.len());
+        for record in records {
+            if let Record::Score { board, member, bits, .. } = *record {
+                scores.push((board, member, bits));
+            }
+        }
+        scores.sort_by_key(|(board, ..)| *board);
+        for run in scores.chunk_by(|a, b| a.0 == b.0) {
+            if let Some(draft) = self.draft(run[0].0) {
+                let score = draft.board.config().score;
+                let of = |&(_, member, bits)| (member, Score::from_bits(bits, score));
+                draft.warm(run.iter().map(of));
+            }
+        }
+    }
+
+    /// Records of a board that is gone change nothing, and a board begins once.
+    fn apply(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
+        match *record {
+            Record::Create { board, name, config, seed } => {
+                let is_known = self.writer.gone.contains(&board)
+                    || self.writer.boards.contains_key(&board)
+                    || self.drafts.contains_key(&board);
+                if !is_known {
+                    let fresh = Arc::new(Board::empty(board, name, config, seed));
+                    let draft = Draft::begin(fresh, self.writer.is_tracking);
+                    self.drafts.insert(board, Sketch { draft, fresh: true, dropped: false });
+                }
+            }
+            Record::Drop { board } => {
+                if self.draft(board).is_some()
+                    && let Some(sketch) = self.drafts.get_mut(&board)
+                {
+                    sketch.dropped = true;
+                }
+                self.writer.gone.insert(board);
+            }
+            Record::Score { board, member, bits, stamp, generation } => {
+                self.writer.clock.observe(stamp);
+                let base = self.writer.generation(board, member);
+                if let Some(draft) = self.draft(board) {
+                    let score = Score::from_bits(bits, draft.board.config().score);
+                    draft.merge_score(base, member, score, stamp, generation)?;
+                }
+            }
+            Record::Delete { board, member, generation } => {
+                let base = self.writer.generation(board, member);
+                if let Some(draft) = self.draft(board) {
+                    draft.merge_delete(base, member, generation);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The draft of a board, started if the batches tell of the board for the first time.
+    fn draft(&mut self, board: BoardId) -> Option<&mut Draft> {
+        if !self.drafts.contains_key(&board) {
+            let found = Arc::clone(self.writer.boards.get(&board)?);
+            let draft = Draft::of(found, self.writer.is_tracking);
+            self.drafts.insert(board, Sketch { draft, fresh: false, dropped: false });
+        }
+        let sketch = self.drafts.get_mut(&board)?;
+        (!sketch.dropped).then_some(&mut sketch.draft)
+    }
+}
