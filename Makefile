@@ -144,11 +144,20 @@ verify-doubles: ## Whether each check notices a list that was broken on purpose
 
 .venv/bench: .venv/rankwire
 	command -v wrk redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk redis-server; }
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq postgresql; }
 	touch $@
 
 .PHONY: bench-http
 bench-http: .venv/bench ## Durable submits over HTTP, beside a raw echo and FastAPI with Redis
 	$(BIN)/python loadtests/bench_http.py
+
+.PHONY: bench-commit
+bench-commit: .venv/bench ## Durable submits on SQLite and on PostgreSQL, and what limits the latter
+	$(BIN)/python loadtests/bench_commit.py
+
+.PHONY: bench-apply
+bench-apply: .venv/bench ## How fast a node takes in what another one commits
+	$(BIN)/python loadtests/bench_apply.py
 
 .PHONY: bench-ranklist
 bench-ranklist: .venv/bench ## Score moves a second on one core, beside Redis and a classic skip list
@@ -171,7 +180,7 @@ bench-snapshot: .venv/bench ## Memory while a snapshot is held for a minute at f
 	$(BIN)/python loadtests/bench_snapshot.py --seconds 60
 
 .PHONY: bench-restart
-bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000), beside Redis
+bench-restart: .venv/bench ## Seconds until ready with N members (N=1000000) on SQLite and PostgreSQL, beside Redis
 	$(BIN)/python loadtests/bench_restart.py --members $(N)
 
 .PHONY: bench-fanout

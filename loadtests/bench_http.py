@@ -187,10 +187,12 @@ def rankwire_unscheduled(directory: Path) -> contextlib.AbstractContextManager[S
 
 
 @contextlib.contextmanager
-def rankwire(name: str, directory: Path, program: Sequence[str]) -> Iterator[Side]:
-    """Run our server with its defaults."""
+def rankwire(
+    name: str, directory: Path, program: Sequence[str] = harness.RANKWIRE, *flags: str
+) -> Iterator[Side]:
+    """Run our server with its defaults, or with flags."""
     port, live_port = harness.free_ports(2)
-    command = harness.serve_command(port, live_port, directory / name, program=program)
+    command = harness.serve_command(port, live_port, directory / name, *flags, program=program)
     log = directory / f"{name}.log"
     with harness.running(command, log, harness.cores()[0]) as process:
         process.wait(lambda: harness.is_ready(port))

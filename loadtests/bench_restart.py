@@ -1,15 +1,18 @@
 """Restart after `kill -9`: seconds until the server answers again with every member, beside Redis.
 
+On SQLite and on PostgreSQL, which goes on running meanwhile.
+
 Measured: from starting the program until `/readyz` answers 200, split into the start of the process
 (until anything answers) and the recovery; for Redis until PING answers PONG, its data loaded.
 
 How: N members with 20-byte ids and distinct scores go in by batches and into a checkpoint; 50,000
 single submits follow, which stay in the journal only. Then the server is killed and started again,
-several times; no checkpoint happens in between, so each start does the same work. Redis gets the
-same members and changes, saves them to an RDB file (its best case: nothing else to load) and is
-killed and started likewise. Every start is checked: the number of members, and the scores of a
-thousand of those changed last. Both processes may use every core, and find their files in the
-kernel's page cache. The last line is JSON.
+several times; no checkpoint happens in between, so each start does the same work. PostgreSQL gets
+the first batch that way and the rest in one COPY, as a checkpoint would write them; its processor
+time counts as the server's. Redis gets the same members and changes, saves them to an RDB file (its
+best case: nothing else to load) and is killed and started likewise. Every start is checked: the
+number of members, and the scores of a thousand of those changed last. All processes may use every
+core, and find their files in the kernel's page cache. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +31,9 @@ import aiohttp
 import msgspec
 
 import harness
+import postgres_side
 from harness import HOST, BenchError, Process
+from postgres_side import Postgres
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -41,6 +47,11 @@ _SCORE_BITS: Final = 40
 _MIX: Final = 0x9E3779B97F4A7C15
 _BOARD: Final = "/v1/boards/bench"
 # Far away: the restarts are to find the journal's tail as the submits left it.
+# Each a member with a score, as a checkpoint writes it on a board of `int64`, `desc`.
+_COPY: Final = "COPY members (board, member, score, code, stamp, generation) FROM STDIN"
+_FIRST: Final = "SELECT board, stamp, generation FROM members LIMIT 1"
+_SQLITE: Final = "sqlite"
+_POSTGRES: Final = "postgres"
 _NO_CHECKPOINTS: Final = (
     *("--storage-checkpoint-seconds", "3600"),
     *("--storage-checkpoint-members", "10000000"),
@@ -50,6 +61,7 @@ _NO_CHECKPOINTS: Final = (
 class Options(msgspec.Struct, frozen=True):
     """How much to keep, and how often to start."""
 
+    storage: list[str]
     members: int
     changes: int
     restarts: int
@@ -79,10 +91,15 @@ class Kept(msgspec.Struct, frozen=True):
 
 def main() -> None:
     options = read_options()
-    harness.require(("redis-server", "setpriv"), ("redis",))
+    harness.require(("redis-server", "setpriv"), ("redis", "psycopg"))
     changes = dict(changed_scores(options))
+    ours: dict[str, Kept] = {}
     with harness.working_directory() as directory:
-        ours = rankwire(directory, options, changes)
+        if _SQLITE in options.storage:
+            ours[_SQLITE] = rankwire(directory, options, changes)
+        if _POSTGRES in options.storage:
+            with postgres_side.postgres(directory) as database:
+                ours[_POSTGRES] = rankwire(directory, options, changes, database)
         theirs = redis(directory, options, changes)
     report(ours, theirs, options)
 
@@ -98,11 +115,18 @@ def read_options() -> Options:
     parser.add_argument(
         "--restarts", type=harness.positive, default=3, help="of each side (default: 3)"
     )
+    parser.add_argument(
+        "--storage",
+        choices=(_SQLITE, _POSTGRES),
+        nargs="+",
+        default=[_SQLITE, _POSTGRES],
+        help="the result is that of the first (default: both)",
+    )
     parser.add_argument("--quick", action="store_true", help="20,000 members: only a test")
     given = parser.parse_args()
     if given.quick:
-        return Options(members=20_000, changes=2000, restarts=1)
-    return Options(given.members, given.changes, given.restarts)
+        return Options(given.storage, members=20_000, changes=2000, restarts=1)
+    return Options(given.storage, given.members, given.changes, given.restarts)
 
 
 # The data.
@@ -138,30 +162,60 @@ def batches(options: Options) -> Iterator[dict[str, int]]:
 # Our side.
 
 
-def rankwire(directory: Path, options: Options, changes: dict[str, int]) -> Kept:
-    """Fill, kill and restart our server."""
-    storage = directory / "data"
-    with serving(directory, storage) as (process, port):
+def rankwire(
+    directory: Path, options: Options, changes: dict[str, int], database: Postgres | None = None
+) -> Kept:
+    """Fill, kill and restart our server, on SQLite unless there is a database."""
+    storage = directory / ("postgres-node" if database else "data")
+    where = ("--storage-url", database.url) if database else ()
+    name = f"rankwire on {_POSTGRES if database else _SQLITE}"
+    with serving(directory, storage, *where) as (process, port):
         process.wait(lambda: harness.is_ready(port))
-        harness.progress(f"rankwire: {options.members:,} members")
+        harness.progress(f"{name}: {options.members:,} members")
         harness.call(port, "PUT", _BOARD, {"policy": "last"})
         for batch in batches(options):
             items = [{"member": key, "score": value} for key, value in batch.items()]
             harness.call(port, "POST", f"{_BOARD}/scores:batch", items)
+            if database:
+                break
         # The last act of a server that ends in order is a checkpoint.
         process.terminate()
-    with serving(directory, storage, *_NO_CHECKPOINTS) as (process, port):
+    if database:
+        copy_rest(database, options)
+    kept = (*where, *_NO_CHECKPOINTS)
+    with serving(directory, storage, *kept) as (process, port):
         process.wait(lambda: harness.is_ready(port))
-        harness.progress(f"rankwire: {len(changes):,} single submits")
+        harness.progress(f"{name}: {len(changes):,} single submits")
         asyncio.run(submit_all(port, changes))
         tail = int(harness.metrics(port)["rankwire_dirty_members"])
     starts = []
     for _ in range(options.restarts):
-        meter = all_cores()
-        with serving(directory, storage, *_NO_CHECKPOINTS) as (process, port):
-            starts.append(time_start("rankwire", process, meter, lambda: is_ready(port)))
+        meter = all_cores(database)
+        with serving(directory, storage, *kept) as (process, port):
+            starts.append(time_start(name, process, meter, lambda: is_ready(port)))
             check_rankwire(port, options, changes)
-    return Kept(starts, disk_mib(storage), tail)
+    return Kept(starts, database_mib(database) if database else disk_mib(storage), tail)
+
+
+def copy_rest(database: Postgres, options: Options) -> None:
+    """Add all members but those of the first batch to a checkpoint."""
+    with database.connect() as connection:
+        ((board, stamp, generation),) = connection.execute(_FIRST).fetchall()
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for batch in islice(batches(options), 1, None):
+                rows = (
+                    f"{board}\t{key}\t{value}\t{~value}\t{stamp}\t{generation}\n"
+                    for key, value in batch.items()
+                )
+                copy.write("".join(rows))
+    # What PostgreSQL would do in its own time, and then perhaps while a start is timed.
+    database.sql("VACUUM ANALYZE members")
+    database.sql("CHECKPOINT")
+
+
+def database_mib(database: Postgres) -> float:
+    ((size,),) = database.sql("SELECT pg_database_size(current_database())")
+    return round(float(size) / 2**20, 1)
 
 
 @contextlib.contextmanager
@@ -264,8 +318,9 @@ def check_redis(client: Redis, options: Options, changes: dict[str, int]) -> Non
 # Both.
 
 
-def all_cores() -> harness.Meter:
-    return harness.Meter(os.sched_getaffinity(0))
+def all_cores(*processes: Process | None) -> harness.Meter:
+    running = [process for process in processes if process]
+    return harness.Meter(os.sched_getaffinity(0), running)
 
 
 def time_start(
@@ -299,11 +354,12 @@ def disk_mib(directory: Path) -> float:
 # Telling.
 
 
-def report(ours: Kept, theirs: Kept, options: Options) -> None:
+def report(ours: dict[str, Kept], theirs: Kept, options: Options) -> None:
     """Print the table and the result."""
     head = ("server", "restart s", "process s", "recovery s", "CPU s", "disk MiB")
-    sides = (("rankwire", ours), ("redis-server", theirs))
-    print(harness.table(head, ((name, *medians(kept), kept.disk_mib) for name, kept in sides)))
+    sides = {f"rankwire on {name}": kept for name, kept in ours.items()} | {"redis-server": theirs}
+    rows = ((name, *medians(kept), kept.disk_mib) for name, kept in sides.items())
+    print(harness.table(head, rows))
     print(result_line(ours, theirs, options))
 
 
@@ -317,29 +373,40 @@ def medians(kept: Kept) -> tuple[float, float, float, float]:
     )
 
 
-def result_line(ours: Kept, theirs: Kept, options: Options) -> str:
-    """Make the last line."""
-    total, process, recovery, cpu = medians(ours)
+def result_line(ours: dict[str, Kept], theirs: Kept, options: Options) -> str:
+    """Make the last line: the first storage's figures, and those of each."""
+    storages = {name: figures(kept) for name, kept in ours.items()}
+    first = storages[options.storage[0]]
     against = medians(theirs)[0]
-    others = max(start.others for start in (*ours.starts, *theirs.starts))
+    others = max(start.others for kept in (*ours.values(), theirs) for start in kept.starts)
     result = {
         "name": "restart",
         "unit": "s",
-        "ours": total,
+        "ours": first["total_s"],
         "against": against,
-        "ratio": harness.ratios(total, {"redis": against}, less_is_better=True)["redis"],
-        "process_s": process,
-        "recovery_s": recovery,
-        "cpu_s": cpu,
-        "disk_mib": ours.disk_mib,
+        "ratio": harness.ratios(first["total_s"], {"redis": against}, less_is_better=True)["redis"],
+        **{key: value for key, value in first.items() if key != "total_s"},
         "against_disk_mib": theirs.disk_mib,
-        "journal_tail_members": ours.tail_members,
+        "storages": storages,
         "noisy": others > harness.QUIET,
         "others": round(others, 3),
         "options": options,
-        **harness.circumstances("redis"),
+        **harness.circumstances("redis", "psycopg"),
     }
     return msgspec.json.encode(result).decode()
+
+
+def figures(kept: Kept) -> dict[str, float]:
+    """Return what there is to say about one storage."""
+    total, process, recovery, cpu = medians(kept)
+    return {
+        "total_s": total,
+        "process_s": process,
+        "recovery_s": recovery,
+        "cpu_s": cpu,
+        "disk_mib": kept.disk_mib,
+        "journal_tail_members": kept.tail_members,
+    }
 
 
 if __name__ == "__main__":

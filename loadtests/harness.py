@@ -7,6 +7,7 @@ more than `QUIET` of the cores is known as noisy.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import importlib.util
@@ -66,6 +67,15 @@ def require(programs: Iterable[str], modules: Iterable[str]) -> None:
         problems.append("two processor cores are needed, one for each side")
     if problems:
         raise BenchError("\n".join(problems))
+
+
+def parser(documentation: str | None) -> argparse.ArgumentParser:
+    """Make the parser of a benchmark's options, with its documentation and `--quick`."""
+    made = argparse.ArgumentParser(
+        description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--quick", action="store_true", help="as little as possible: only a test")
+    return made
 
 
 def positive(text: str) -> int:
@@ -336,17 +346,17 @@ def _kernel_threads() -> float:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if _stat(int(entry.name))[1] == str(_KERNEL_THREADS_PARENT):
+                if stat(int(entry.name))[1] == str(_KERNEL_THREADS_PARENT):
                     total += sum(_times(int(entry.name)))
     return total
 
 
 def _times(pid: int) -> tuple[float, float]:
-    fields = _stat(pid)
+    fields = stat(pid)
     return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
 
 
-def _stat(pid: int) -> list[str]:
+def stat(pid: int) -> list[str]:
     """Return the fields of a process, from its state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
@@ -401,6 +411,13 @@ def circumstances(*packages: str) -> dict[str, object]:
         "machine": f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores",
         "versions": programs | {name: version(name) for name in ("rankwire", *packages)},
     }
+
+
+def print_result(name: str, others: float, *packages: str, **figures: object) -> None:
+    """Print the last line: the figures, how noisy it was, and what ran on what."""
+    noise = {"noisy": others > QUIET, "others": round(others, 3)}
+    result = {"name": name, **figures, **noise, **circumstances(*packages)}
+    print(msgspec.json.encode(result).decode())
 
 
 def _output(*command: str) -> str:

@@ -48,6 +48,7 @@ def commit(engine: _core.Engine, storage: SqliteStorage) -> dict[int, Value]:
     for ticket, value in sealed.commit():
         if isinstance(value, _core.RankwireError):
             raise value
+        assert not isinstance(value, _core.Repeat)
         answers[ticket] = value
     return answers
 

@@ -422,6 +422,20 @@ class Access:
         delay what comes after them.
         """
 
+    def take_spent(self, most: int) -> list[tuple[str, int]]:
+        """Take what was spent here since it was taken last, for other nodes to `debit`.
+
+        Up to `most` subjects, `key:ID` or `player:MEMBER`, and how many submits each made; call
+        until fewer come. The first call begins the counting, which costs nothing before.
+        """
+
+    def debit(self, subject: str, amount: int) -> None:
+        """Count submits that a subject of `take_spent` made at another node.
+
+        They are counted whether or not there is room, but nobody owes more than three seconds'
+        worth because of that. A subject of another kind is ignored.
+        """
+
     @staticmethod
     def new_key() -> tuple[str, str, bytes]:
         """Make an API key: its text, which is stored nowhere, its id and its hash."""

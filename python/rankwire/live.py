@@ -42,8 +42,11 @@ class Live:
         chosen: settings.Settings,
         access: _core.Access,
         on_failure: Callable[[], None],
+        cluster: str = "",
     ) -> None:
         """Listen and serve; `on_failure` is called, on a thread, when the hub breaks down.
+
+        Hub processes share their rates with the nodes of `cluster`, if there is one.
 
         Raises OSError when the address cannot be had, SettingsError when the origins are none.
         """
@@ -54,7 +57,7 @@ class Live:
         try:
             if live.processes:
                 self.hub = _core.Hub.start_inside(engine, access, live)
-                self._processes = _Processes(self.hub, chosen)
+                self._processes = _Processes(self.hub, chosen, cluster)
                 self.port = self._processes.port
             else:
                 self.hub = _core.Hub.start(engine, access, live)
@@ -89,8 +92,9 @@ class Live:
 class _Processes:
     """Hub processes, and the listener that they share."""
 
-    def __init__(self, hub: _core.Hub, chosen: settings.Settings) -> None:
+    def __init__(self, hub: _core.Hub, chosen: settings.Settings, cluster: str) -> None:
         self._hub = hub
+        self._cluster = cluster
         self._settings = chosen
         live = chosen.live
         self._listener = socket.socket(fileno=_core.Hub.listen(live))
@@ -122,7 +126,8 @@ class _Processes:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (self._listener.fileno(), theirs.fileno())
-            command = [sys.executable, "-m", "rankwire.relay", *map(str, descriptors)]
+            command = [sys.executable, "-m", "rankwire.relay"]
+            command += [*map(str, descriptors), self._cluster]
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 command,
                 stdin=subprocess.PIPE,

@@ -4,8 +4,9 @@ A process has as many sockets as it may have files open. A server with `live.pro
 many of these; each serves clients from the listener that all of them share, and gets what they
 watch from the server over one socket. It ends when told to, or when the server is gone.
 
-Started as ``python -m rankwire.relay LISTENER TRUNK`` with two inherited file descriptors, and the
-settings as JSON on standard input.
+Started as ``python -m rankwire.relay LISTENER TRUNK CLUSTER`` with two inherited file descriptors,
+the name of the cluster whose nodes share their rates, empty for none, and the settings as JSON on
+standard input. It limits its own clients, so it shares rates as a node of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import structlog
@@ -30,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Serve until SIGTERM, or until the server is gone. Returns the exit code."""
-    listener, trunk = (int(descriptor) for descriptor in sys.argv[1:])
+    listener, trunk, cluster = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     settings = from_json(sys.stdin.buffer.read())
     log.configure(settings.log.level, settings.log.format)
     stop = threading.Event()
@@ -40,9 +42,20 @@ def main() -> int:
     guard = Guard(settings.auth, settings.storage.path)
     guard.start()
     try:
-        return _serve(settings, guard, (listener, trunk), stop)
+        with _sharing(settings, guard, cluster):
+            return _serve(settings, guard, (listener, trunk), stop)
     finally:
         guard.stop()
+
+
+def _sharing(settings: Settings, guard: Guard, cluster: str) -> AbstractContextManager[None]:
+    if not cluster or not settings.redis.url:
+        return nullcontext()
+    # Only now: a server alone need not load what Redis needs, in each of its processes.
+    from rankwire.sync.rates import sharing  # noqa: PLC0415
+    from rankwire.sync.urls import parse  # noqa: PLC0415
+
+    return sharing(guard.access, parse(settings.redis.url), cluster)
 
 
 def _serve(

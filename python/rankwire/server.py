@@ -146,7 +146,7 @@ class _Node:
         limits = settings.limits
         engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
         if region is not None:
-            await self._join(region, engine)
+            await self._join(region, engine, guard)
         writer = Writer(
             engine,
             storage,
@@ -156,7 +156,7 @@ class _Node:
         )
         writer.start()
         self._stack.push_async_callback(writer.stop)
-        live = await self._live(engine, guard, on_live_failure)
+        live = await self._live(engine, region, guard, on_live_failure)
         door.open(self._api(writer, region, live, guard))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
@@ -166,8 +166,10 @@ class _Node:
         _announce(settings, guard, (port, live_port), time.monotonic() - started)
         return writer
 
-    async def _join(self, region: Region, engine: _core.Engine) -> None:
+    async def _join(self, region: Region, engine: _core.Engine, guard: Guard) -> None:
         """Follow the other nodes, and wait until this one has what they have."""
+        if self._settings.redis.url:
+            self._share_rates(region, guard)
         await asyncio.to_thread(region.start, engine)
         self._ends_on_thread(region.stop)
         while not self._stop.is_set():
@@ -175,12 +177,22 @@ class _Node:
                 return
             _log.info("waiting to be level with the other nodes", degraded=region.degraded)
 
+    def _share_rates(self, region: Region, guard: Guard) -> None:
+        """Tell the other nodes what callers spend here, and hear of what they spend there."""
+        from rankwire.sync.rates import Rates  # noqa: PLC0415  # as in _storage
+
+        rates = Rates(guard.access, region.tell)
+        region.listen(rates.hear)
+        rates.start()
+        self._ends_on_thread(rates.stop)
+
     async def _live(
-        self, engine: _core.Engine, guard: Guard, on_failure: Callable[[], None]
+        self, engine: _core.Engine, region: Region | None, guard: Guard, fail: Callable[[], None]
     ) -> Live | None:
         if self._settings.node.role == "api":
             return None
-        live = await asyncio.to_thread(Live, engine, self._settings, guard.access, on_failure)
+        cluster = region.cluster if region else ""
+        live = await asyncio.to_thread(Live, engine, self._settings, guard.access, fail, cluster)
         self._ends_on_thread(live.stop)
         return live
 

@@ -69,6 +69,11 @@ class Region:
             self._listener = Listener(address, storage.cluster)
             self._reader.note()
 
+    @property
+    def cluster(self) -> str:
+        """Which region this is."""
+        return self._storage.cluster
+
     def start(self, engine: _core.Engine) -> None:
         """Begin to follow, with the engine that was recovered, and to publish and listen."""
         self._follower = Follower(engine, self._storage, self._reader)

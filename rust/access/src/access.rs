@@ -14,6 +14,10 @@ use crate::rate::{Rate, RetryAfter};
 use crate::rules::{self, Action, Denied};
 use crate::token::{TokenKeys, Unauthorized, has_expired};
 
+/// What names of subjects of rates begin with.
+const KEY_SUBJECT: &str = "key";
+const PLAYER_SUBJECT: &str = "player";
+
 /// Whether callers have to say who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -179,6 +183,38 @@ impl Access {
             Caller::Everybody | Caller::Anonymous => Ok(()),
             Caller::Player { member, .. } => self.member_rate.spend(member, submits, now_ms),
             Caller::Key { id, .. } => self.key_rate.spend(id, submits, now_ms),
+        }
+    }
+
+    /// Takes what was spent here since it was taken last, so that other servers
+    /// [`debit`](Self::debit) it: for each of up to `most` subjects, `key:ID` or `player:MEMBER`,
+    /// the number of submits. Keys come first. To be called until fewer than `most` come, else
+    /// what waits becomes old.
+    ///
+    /// The first call begins the counting; before, `spend` does nothing for it. At most
+    /// [`UNTOLD`](limits::UNTOLD) members, and as many keys, are counted between two calls; what
+    /// more of them spend is never told.
+    pub fn take_spent(&self, most: usize) -> Vec<(String, u64)> {
+        let mut spent = Vec::new();
+        let keys = self.key_rate.take_spent(most, |id, submits| {
+            spent.push((format!("{KEY_SUBJECT}:{id}"), submits));
+        });
+        self.member_rate.take_spent(most - keys, |member, submits| {
+            spent.push((format!("{PLAYER_SUBJECT}:{member}"), submits));
+        });
+        spent
+    }
+
+    /// Counts submits that a subject of [`take_spent`](Self::take_spent) made at another server.
+    /// `now_ms` is the time of [`clock_ms`](Self::clock_ms). A subject of another kind is ignored.
+    ///
+    /// A subject that owes more than a burst because of this owes just that, so nobody is kept
+    /// out for longer than it takes to fill two bursts.
+    pub fn debit(&self, subject: &str, submits: u64, now_ms: u64) {
+        match subject.split_once(':') {
+            Some((KEY_SUBJECT, id)) => self.key_rate.debit(id, submits, now_ms),
+            Some((PLAYER_SUBJECT, member)) => self.member_rate.debit(member, submits, now_ms),
+            _ => {}
         }
     }
 

@@ -29,3 +29,8 @@ pub const BUCKETS: usize = 1 << 17;
 
 /// How many seconds' worth of submits a caller that was idle may make at once.
 pub const BURST_S: u64 = 3;
+
+/// Most members, and as many keys, of whom it is known at a time what they spent since others were
+/// told. Each takes about 100 bytes. Others are told five times a second, so these are 160,000
+/// submits a second of as many different members.
+pub const UNTOLD: usize = 1 << 15;

@@ -102,6 +102,14 @@ impl PyAccess {
         spent.map_err(|retry| too_many(py, retry))
     }
 
+    fn take_spent(&self, most: usize) -> Vec<(String, u64)> {
+        self.inner.take_spent(most)
+    }
+
+    fn debit(&self, subject: &str, amount: u64) {
+        self.inner.debit(subject, amount, self.inner.clock_ms());
+    }
+
     #[staticmethod]
     fn new_key(py: Python<'_>) -> PyResult<(String, String, Bound<'_, PyBytes>)> {
         let NewKey { text, id, hash } = rankwire_access::new_key().map_err(not_issued)?;

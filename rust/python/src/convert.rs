@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyInt, PyTuple};
 use rankwire_engine::local::{MAX_COLUMNS, Scores};
 use rankwire_engine::{
-    Answer, BoardConfig, Command, Error, Hash, Outcome, Repeat, Reply, Score, Submit, Write, WriteKey,
+    Answer, BoardConfig, Command, Error, Hash, Outcome, Repeat, Reply, Score, Submit, Write,
+    WriteKey,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;

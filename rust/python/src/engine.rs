@@ -1,8 +1,8 @@
 //! `Engine` and `Sealed`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -17,7 +17,8 @@ use rankwire_engine::{
 
 use crate::checkpoint::PyCheckpoint;
 use crate::convert::{
-    PyAnswer, PyKey, PyReply, PyScore, PySubmit, config, encode, kept, keyed, known as known_answer, replies,
+    PyAnswer, PyKey, PyReply, PyScore, PySubmit, config, encode, kept, keyed,
+    known as known_answer, replies,
 };
 use crate::errors::to_py;
 
@@ -124,12 +125,7 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (board, member, key=None))]
-    fn remove_member(
-        &self,
-        board: String,
-        member: String,
-        key: Option<PyKey>,
-    ) -> PyResult<u64> {
+    fn remove_member(&self, board: String, member: String, key: Option<PyKey>) -> PyResult<u64> {
         self.enqueue(Command::Remove { board, member }, key)
     }
 

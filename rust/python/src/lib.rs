@@ -40,7 +40,8 @@ mod _core {
     #[pymodule_export]
     use crate::errors::{
         BusyError, ConflictError, CorruptError, ForbiddenError, InvalidError, KeyReusedError,
-        LimitError, NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError, UnavailableError,
+        LimitError, NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError,
+        UnavailableError,
     };
     #[pymodule_export]
     use crate::hub::PyHub;

@@ -98,9 +98,7 @@ impl PyRecovery {
     }
 
     fn copied(&self, py: Python<'_>, data: PyBackedBytes) -> PyResult<()> {
-        py.detach(|| {
-            self.with(|state| state.copy.read(&data, &mut state.rows).map_err(corrupt))
-        })
+        py.detach(|| self.with(|state| state.copy.read(&data, &mut state.rows).map_err(corrupt)))
     }
 
     #[pyo3(signature = (origin, pending_ops, boards, shared=false))]

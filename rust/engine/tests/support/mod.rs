@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rankwire_engine::{
-    Applied, Board, BoardConfig, BoardRow, Checkpoint, Command, Engine, Error, Limits, MemberRow, Outcome,
-    Recovery, Reply, Score, Sealed, Submit, Ticket,
+    Applied, Board, BoardConfig, BoardRow, Checkpoint, Command, Engine, Error, Limits, MemberRow,
+    Outcome, Recovery, Reply, Score, Sealed, Submit, Ticket,
 };
 use serde_json::Value;
 
@@ -77,7 +77,8 @@ impl Storage {
     pub(crate) fn recover(&self, origin: u64, limits: Limits) -> Engine {
         let engine = self.load().finish(origin, limits, false);
         let seen: BTreeMap<_, _> = self.vector.iter().copied().collect();
-        let is_new = |batch: &&(u64, u64, Vec<u8>)| batch.1 > seen.get(&batch.0).copied().unwrap_or(0);
+        let is_new =
+            |batch: &&(u64, u64, Vec<u8>)| batch.1 > seen.get(&batch.0).copied().unwrap_or(0);
         apply(&engine, self.journal.iter().filter(is_new));
         engine
     }
