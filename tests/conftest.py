@@ -3,9 +3,10 @@
 import pytest
 
 from fix_engine import directory
+from fix_nodes import new_node
 from fix_postgres import new_postgres, postgres, postgres_server, postgres_template
-from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_redis import new_redis, redis_cluster, redis_sentinel, redis_server
+from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
 
 # Its assertions should tell as much as those in tests. It is imported later.
@@ -15,6 +16,7 @@ __all__ = [
     "board",
     "directory",
     "guarded",
+    "new_node",
     "new_postgres",
     "new_redis",
     "new_server",

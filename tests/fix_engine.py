@@ -19,7 +19,7 @@ import pytest
 
 from rankwire import _core
 from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE, SqliteStorage
-from rankwire.writer import batch_of, Writer
+from rankwire.writer import Writer, batch_of
 
 LIMIT: Final = 1_000_000
 Value = bytes | tuple[bool, bytes]

@@ -1,7 +1,8 @@
 """Keeps an engine level with what the other nodes have committed.
 
 Batches come from the stream as long as they fit. Whenever one is missing, too large for the stream
-or of a board that is not known yet, the storage is asked until the engine is level; and it is asked
+or of a board that is not known yet, the storage is asked until the engine is level. What is in the
+stream and still cannot be applied then is none of this region's, and left out. The storage is asked
 once a second in any case, or all the time while there is no stream. So nothing depends on Redis
 but how soon a change is seen. The storage's clock is read here as well.
 """
@@ -19,14 +20,14 @@ import structlog
 from rankwire import _core
 from rankwire.storage import JournalBatch, StorageError
 from rankwire.sync.link import TICK_SECONDS
-from rankwire.sync.stream import LARGEST_NUMBER, Entry, Reader
+from rankwire.sync.stream import Entry, Reader
 
 # Between two looks at the storage: with a stream, and without.
 _SLOW_SECONDS: Final = 1.0
 _FAST_SECONDS: Final = 0.05
 # Between two looks at its clock.
 _CLOCK_SECONDS: Final = 1.0
-# A clock that takes longer to answer tells nothing: the error is up to half of it.
+# An answer that takes longer is not exact: the error is up to half of it. It is left out.
 _CLOCK_ANSWER_SECONDS: Final = 0.5
 # Between two attempts while the storage is away.
 _SHORTEST_SECONDS: Final = 0.1
@@ -34,6 +35,9 @@ _LONGEST_SECONDS: Final = 2.0
 # What the engine is given at once: own writes wait meanwhile.
 _TOGETHER_BYTES: Final = 1024**2
 _TOGETHER: Final = 256
+# A storage that has this much to tell may have more. If it has less, that was all.
+_MANY: Final = 100
+_MANY_BYTES: Final = 1024**2
 
 _log = structlog.get_logger(__name__)
 
@@ -42,11 +46,14 @@ class Journal(Protocol):
     """What is needed of the storage. Every method may block, and raises StorageError."""
 
     def missing(self, vector: Mapping[int, int]) -> list[JournalBatch]:
-        """Return committed batches that the vector lacks, in causal order; none means level."""
+        """Give committed batches of others that the vector lacks, as they build on each other.
+
+        There may be more of them, but not if these are few: see `_are_all`.
+        """
         ...
 
     def clock_ms(self) -> int:
-        """Return the storage's time in milliseconds since 1970."""
+        """Give the storage's time now, in milliseconds since 1970."""
         ...
 
 
@@ -70,12 +77,13 @@ class Follower:
         # All batches of other origins go through here, so this is never ahead of the engine.
         self._vector: dict[int, int] = {}
         self._poll_due = self._clock_due = 0.0
+        self._has_time = False
         self._pause = _SHORTEST_SECONDS
         self._level_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self.is_level = threading.Event()
-        """Set when the engine was level for the first time."""
+        """Set when all that was committed a moment before was in, for the first time."""
         self.trouble: str | None = None
         """Why the storage cannot be followed; None when all is well."""
         self.from_stream = 0
@@ -149,23 +157,24 @@ class Follower:
     def _read_clock(self) -> None:
         began = time.monotonic()
         ms = self._journal.clock_ms()
-        took = time.monotonic() - began
-        if took <= _CLOCK_ANSWER_SECONDS:
-            self._engine.set_time(ms + round(took * 500))
-        self._clock_due = began + _CLOCK_SECONDS
+        now = time.monotonic()
+        if now - began <= _CLOCK_ANSWER_SECONDS or not self._has_time:
+            self._engine.set_time(ms)
+            self._has_time = True
+        self._clock_due = now + _CLOCK_SECONDS
 
     def _become_level(self) -> None:
         """Take in everything that is committed, or raise whatever is in the way."""
         while not self._stopping.is_set():
             began = time.monotonic()
             self._vector = self._engine.vector()
-            # A batch of our own that is just being committed is none that we miss.
-            found = self._journal.missing(self._vector | {self._engine.origin: LARGEST_NUMBER})
-            if not found:
-                self._level(began)
-                return
+            found = self._journal.missing(self._vector)
             for batches in _portions(found):
                 self._apply_stored(batches)
+            # Others may have written meanwhile. Waiting for an end of that could take for ever.
+            if _are_all(found):
+                self._level(began)
+                return
         raise _NotNowError
 
     def _level(self, since: float) -> None:
@@ -223,15 +232,10 @@ class Follower:
         if not rest:
             return rest
         self._ask_storage()
+        # What was published was committed before, so by now it is in if it is in the storage.
         first, *others = rest
-        if not self._new([first]):
-            return others
-        # The storage has nothing more to tell, so a board that is still not known is long gone.
-        _, why = self._engine.apply([first], trust=True)
-        if why:
+        if self._new([first]):
             self._refuse(why)
-        else:
-            self.from_stream += 1
         return others
 
     def _apply_apart(self, batches: list[JournalBatch]) -> list[JournalBatch]:
@@ -270,6 +274,11 @@ class Follower:
 
     def _new(self, batches: Sequence[JournalBatch]) -> list[JournalBatch]:
         return [batch for batch in batches if self._is_new(batch[0], batch[1])]
+
+
+def _are_all(batches: Sequence[JournalBatch]) -> bool:
+    """Tell whether these are all that a storage had to tell."""
+    return len(batches) < _MANY and sum(len(batch) for *_, batch in batches) < _MANY_BYTES
 
 
 def _portions(batches: Sequence[JournalBatch]) -> Iterator[list[JournalBatch]]:

@@ -75,18 +75,24 @@ class Listener(Link):
     def _hand_on(self, content: bytes) -> None:
         try:
             message = _decoded(content)
-            for handler in self._handlers:
+        except (ValueError, RecursionError) as error:
+            self._ignore(error)
+            return
+        self.heard += 1
+        for handler in self._handlers:
+            try:
                 handler(message)
-        except Exception as error:  # noqa: BLE001  # no message ends the thread
-            if not self.foreign:
-                _log.warning("news that nobody understands", reason=type(error).__name__)
-            self.foreign += 1
-        else:
-            self.heard += 1
+            except Exception as error:  # noqa: BLE001  # no message ends the thread
+                self._ignore(error)
+
+    def _ignore(self, error: Exception) -> None:
+        if not self.foreign:
+            _log.warning("news that nobody understands", reason=type(error).__name__)
+        self.foreign += 1
 
 
 def _decoded(content: bytes) -> dict[str, Any]:
-    """Check a message. Raises ValueError if it is not one of ours."""
+    """Check a message. Raises ValueError or RecursionError if it is not one of ours."""
     if len(content) > NEWS_BYTES:
         raise ValueError("too long")
     msgspec.msgpack.decode(content, type=_Kind)

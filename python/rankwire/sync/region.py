@@ -69,11 +69,6 @@ class Region:
             self._listener = Listener(address, storage.cluster)
             self._reader.note()
 
-    @property
-    def cluster(self) -> str:
-        """Which region this is."""
-        return self._storage.cluster
-
     def start(self, engine: _core.Engine) -> None:
         """Begin to follow, with the engine that was recovered, and to publish and listen."""
         self._follower = Follower(engine, self._storage, self._reader)
@@ -111,6 +106,11 @@ class Region:
             self._listener.listen(handler)
 
     @property
+    def cluster(self) -> str:
+        """Which region this is."""
+        return self._storage.cluster
+
+    @property
     def degraded(self) -> list[str]:
         """What is not as it should be, for people; empty when all is well."""
         reasons = []
@@ -127,7 +127,7 @@ class Region:
         figures = dict.fromkeys(FIGURES, 0.0)
         if (follower := self._follower) is not None:
             figures |= {
-                "level": follower.is_level.is_set(),
+                "level": float(follower.is_level.is_set()),
                 "lag_seconds": follower.lag_seconds,
                 "stream_batches_total": follower.from_stream,
                 "storage_batches_total": follower.from_storage,
@@ -137,7 +137,7 @@ class Region:
             }
         if self._reader is not None and self._publisher is not None and self._listener is not None:
             figures |= {
-                "redis_up": self._reader.up and self._publisher.up and self._listener.up,
+                "redis_up": float(self._reader.up and self._publisher.up and self._listener.up),
                 "foreign_total": self._reader.foreign + self._listener.foreign,
                 "published_total": self._publisher.published,
                 "pointers_total": self._publisher.pointers,
