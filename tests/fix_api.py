@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message
 from fix_access import open_access
 from rankwire import _core
 from rankwire.api.app import build
+from rankwire.beside import open_beside
 from rankwire.model import Problem
+from rankwire.settings import Settings, Storage
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
 
@@ -124,10 +126,15 @@ async def running_api(
     engine = storage.recover(pending_ops, boards)
     writer = Writer(engine, storage, checkpoint_members=50_000, checkpoint_seconds=3600)
     writer.start()
+    stack = AsyncExitStack()
     try:
-        app = build(writer, None, access or open_access(), MAX_BODY_BYTES)
+        settings = Settings(storage=Storage(path=path, busy_seconds=busy_seconds))
+        beside = await open_beside(settings, "")
+        stack.push_async_callback(beside.close)
+        app = build(writer, beside, None, access or open_access(), MAX_BODY_BYTES)
         yield Client(app, writer)
     finally:
+        await stack.aclose()
         await writer.stop()
         storage.close()
 

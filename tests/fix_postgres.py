@@ -29,7 +29,7 @@ from fix_server import PATIENCE_SECONDS, until
 SUPERUSER: Final = "rankwire"
 _BIN: Final = Path("/usr/lib/postgresql/15/bin")
 _USERS: Final = ("postgres", "nobody")
-_SHOWN_CHARACTERS: Final = 8_000
+_SHOWN_CHARACTERS: Final = 4_000
 # Below the range that outgoing connections take theirs from: a server that was killed gets its
 # port again.
 _PORTS: Final = range(15_000, 32_000)

@@ -63,6 +63,26 @@ Rank = Annotated[int, Meta(description="Counts from 1.")]
 Total = Annotated[int, Meta(description="How many members the board has.")]
 
 
+ProfileName = Annotated[
+    str,
+    Meta(
+        description="What the member is called, for people: up to 64 characters on one line.",
+        extra_json_schema={"minLength": 1, "maxLength": 64},
+    ),
+]
+Avatar = Annotated[
+    str,
+    Meta(
+        description="Where its picture is: an http or https address of at most 512 characters.",
+        extra_json_schema={"maxLength": 512, "pattern": "^https?://"},
+    ),
+]
+Attributes = Annotated[
+    dict[str, str | _Int64 | float | bool | None],
+    Meta(description="Anything else, by name: texts, numbers, true, false and null."),
+]
+
+
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything that comes in."""
 
@@ -114,6 +134,14 @@ class Submit(Request, frozen=True, gc=False):
 Submits = Annotated[list[Submit], Meta(min_length=1, max_length=BATCH_ITEMS)]
 
 
+class ProfileContent(Request, frozen=True):
+    """What a profile is to say, in the place of all that it said before."""
+
+    name: ProfileName | None = None
+    avatar: Avatar | None = None
+    attributes: Attributes = {}
+
+
 class Names(Request, frozen=True):
     """Members to look up."""
 
@@ -127,6 +155,15 @@ class NoQuery(Request, frozen=True):
     """No parameters."""
 
 
+_Profiles = Annotated[bool, Meta(description="Whether to add the members' profiles.")]
+
+
+class ProfilesQuery(Request, frozen=True):
+    """What to add."""
+
+    profiles: _Profiles = False
+
+
 class TopQuery(Request, frozen=True):
     """Which part of the ranking."""
 
@@ -134,12 +171,14 @@ class TopQuery(Request, frozen=True):
     offset: Annotated[
         int, Meta(ge=0, le=_LARGEST_OFFSET, description="How many of the best to leave out.")
     ] = 0
+    profiles: _Profiles = False
 
 
 class AroundQuery(Request, frozen=True):
     """How far to look."""
 
     radius: Annotated[int, Meta(ge=0, le=RADIUS, description="Most neighbours on each side.")] = 5
+    profiles: _Profiles = False
 
 
 class CountQuery(Request, frozen=True):
@@ -147,6 +186,14 @@ class CountQuery(Request, frozen=True):
 
     min: Annotated[Score, Meta(description="Lowest score.")] | UnsetType = UNSET
     max: Annotated[Score, Meta(description="Highest score.")] | UnsetType = UNSET
+
+
+class HistoryQuery(Request, frozen=True):
+    """Which part of a board's history."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most events.")] = 100
+    before: Annotated[str, Meta(description="`next` of the page before.")] = ""
+    member: Annotated[str, Meta(description="Only events of this member.")] | UnsetType = UNSET
 
 
 class BoardsQuery(Request, frozen=True):
@@ -203,12 +250,40 @@ class BatchReceipt(msgspec.Struct, frozen=True):
     version: Version
 
 
+class Profile(msgspec.Struct, frozen=True):
+    """What is told of a member beside its scores."""
+
+    name: ProfileName | None
+    avatar: Avatar | None
+    attributes: Attributes
+
+
+class MemberProfile(msgspec.Struct, frozen=True):
+    """A member's profile by itself."""
+
+    member: Member
+    name: ProfileName | None
+    avatar: Avatar | None
+    attributes: Attributes
+    updated_at: Annotated[datetime, Meta(description="When it was written.")]
+
+
+_Joined = (
+    Annotated[
+        Profile | None,
+        Meta(description="With `profiles=true`: the member's profile, null if it has none."),
+    ]
+    | UnsetType
+)
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One place of the ranking."""
 
     rank: Rank
     member: Member
     score: Score
+    profile: _Joined = UNSET
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -235,6 +310,41 @@ class Standing(msgspec.Struct, frozen=True):
     score: Score
     rank: Rank
     total: Total
+    profile: _Joined = UNSET
+
+
+class HistoryEvent(msgspec.Struct, frozen=True):
+    """Something that changed a board."""
+
+    at: Annotated[datetime, Meta(description="When it became durable.")]
+    type: Annotated[
+        Literal["create", "drop", "score", "delete"],
+        Meta(description="`create` begins the board; `score` and `delete` are about a member."),
+    ]
+    member: Member | UnsetType = UNSET
+    score: (
+        Annotated[
+            Score, Meta(description="What was submitted; the amount to add on a board that sums.")
+        ]
+        | UnsetType
+    ) = UNSET
+    reached_at: (
+        Annotated[datetime, Meta(description="When the score counts as reached.")] | UnsetType
+    ) = UNSET
+
+
+class History(msgspec.Struct, frozen=True):
+    """What changed a board, the newest first."""
+
+    board: BoardName
+    events: list[HistoryEvent]
+    next: Annotated[
+        str | None,
+        Meta(
+            description="`before` of the following page, null after the last one. A page may have "
+            "few events or none and still have a next one."
+        ),
+    ]
 
 
 class Count(msgspec.Struct, frozen=True):

@@ -10,6 +10,8 @@ from pathlib import Path
 from fix_access import open_access
 from fix_api import MAX_BODY_BYTES, Answer, Client, running_api
 from rankwire.api.app import build
+from rankwire.beside import open_beside
+from rankwire.settings import Settings, Storage
 from rankwire.storage.sqlite import JOURNAL_FILE, SqliteStorage
 from rankwire.writer import Writer
 
@@ -25,7 +27,8 @@ def _check(answer: Answer, status: int, kind: str) -> None:
 async def test_a_full_queue_is_busy(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path / "data", 2.0)
     writer = Writer(storage.recover(2, 10), storage, checkpoint_members=1, checkpoint_seconds=60)
-    api = Client(build(writer, None, open_access(), MAX_BODY_BYTES), writer)
+    beside = await open_beside(Settings(storage=Storage(path=tmp_path / "data")), "")
+    api = Client(build(writer, beside, None, open_access(), MAX_BODY_BYTES), writer)
     # Nobody commits yet, so two writes fill the queue.
     created = asyncio.create_task(api.call("PUT", "/v1/boards/b"))
     submitted = asyncio.create_task(api.post(SCORES, SUBMIT))
@@ -37,6 +40,7 @@ async def test_a_full_queue_is_busy(tmp_path: Path) -> None:
     assert (await created).status == 201
     assert (await submitted).json["version"] == 1
     assert (await api.get("/v1/boards/b")).json["version"] == 1
+    await beside.close()
     await writer.stop()
     storage.close()
 

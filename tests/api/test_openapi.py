@@ -54,7 +54,7 @@ def test_it_is_an_openapi_document(document: Document) -> None:
         in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
         assert in_path == set(re.findall(r"{(\w+)}", path))
         for parameter in operation["parameters"]:
-            assert parameter["in"] in {"path", "query"}
+            assert parameter["in"] in {"path", "query", "header"}
             assert parameter["schema"]
         for status, response in operation["responses"].items():
             assert re.fullmatch("[2345][0-9]{2}", status)
@@ -107,11 +107,29 @@ def test_everything_but_the_public_names_a_way_to_show_a_credential(document: Do
     assert public == {"/healthz", "/readyz", "/openapi.json"}
 
 
+def test_what_changes_something_takes_a_key(document: Document) -> None:
+    keyed = set()
+    for _, _, operation in _operations(document):
+        headers = [p for p in operation["parameters"] if p["in"] == "header"]
+        if headers:
+            keyed.add(operation["operationId"])
+            assert [header["name"] for header in headers] == ["Idempotency-Key"]
+            assert headers[0]["required"] is False
+        for status, response in operation["responses"].items():
+            has_header = "Idempotency-Replayed" in response.get("headers", {})
+            assert has_header == (bool(headers) and status < "300")
+        described = operation["responses"].get("422", {}).get("description", "")
+        assert ("`key-reused`" in described) == bool(headers)
+    of_boards = {"create_board", "delete_board", "submit", "submit_batch", "remove_member"}
+    assert keyed == of_boards | {"put_profile", "delete_profile"}
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 async def test_every_row_is_served(api: Client, document: Document, operation: Any) -> None:
     """The document's own example requests get answers that the document declares."""
     await api.call("PUT", "/v1/boards/b")
     await api.post("/v1/boards/b/scores", {"member": "ada", "score": 1})
+    await api.call("PUT", "/v1/profiles/ada", b"{}")
     path = operation.path.format_map(MEMBER_OF)
     described = document["paths"][operation.path][operation.method.lower()]
     contents = described.get("requestBody", {}).get("content", {"": {"example": ""}})

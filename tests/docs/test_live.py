@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import signal
@@ -60,6 +61,12 @@ def _read_expected(lines: Iterator[str]) -> None:
 def test_python_example(tmp_path: Path) -> None:
     with _running([sys.executable, "-c", _example("python")], tmp_path) as lines:
         _read_expected(lines)
+
+
+def test_retries_example(tmp_path: Path) -> None:
+    with _running([sys.executable, "-c", _example("retries")], tmp_path) as lines:
+        (receipt,) = [ast.literal_eval(line) for line in lines]
+    assert (receipt["member"], receipt["score"], receipt["rank"]) == ("eve", 9000, 1)
 
 
 def test_javascript_example(tmp_path: Path, node_modules: Path) -> None:

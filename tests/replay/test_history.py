@@ -6,14 +6,17 @@ counts goals with nothing but the standard library.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fix_server import until
 from rankwire.sample import write_sample
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "goalscorers.csv"
 _PAGE = 1000
+_LOST_ANSWER = 50
 
 
 def _history(directory: Path) -> Path:
@@ -55,14 +59,17 @@ def _board(server: Server, board: str, total: int) -> list[tuple[int, str, int]]
     return rows
 
 
-def _replay(server: Server, history: Path, board: str, *how: str) -> dict[str, object]:
+def _command(server: Server, history: Path, board: str, *how: str) -> list[str]:
     columns = ["--member", "scorer", "--points", "1", "--at", "date"]
     only = ["--where", "own_goal=FALSE", "--where", "scorer!=NA", "--where", "scorer!="]
     into = ["--url", server.url, "--board", board, "--create", "--policy", "sum", "--json"]
     command = [sys.executable, "-m", "rankwire", "replay", str(history)]
-    done = subprocess.run(
-        [*command, *into, *columns, *only, *how], capture_output=True, text=True, check=False
-    )
+    return [*command, *into, *columns, *only, *how]
+
+
+def _replay(server: Server, history: Path, board: str, *how: str) -> dict[str, object]:
+    command = _command(server, history, board, *how)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -84,4 +91,65 @@ def test_batches_give_the_same_board(server: Server, tmp_path: Path) -> None:
     history = _history(tmp_path)
     expected = _standings(history)
     _replay(server, history, "goals", "--batch", "500")
+    assert _board(server, "goals", len(expected)) == expected
+
+
+class _Lossy:
+    """A proxy that hands on every request, and breaks the connection instead of some answers."""
+
+    def __init__(self, port: int) -> None:
+        self.lost = 0
+        self._to = port
+        self._answers = 0
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except ConnectionError:
+            writer.transport.abort()
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hand_on(reader, there_writer, answers=False))
+                group.create_task(self._hand_on(there_reader, writer, answers=True))
+        finally:
+            writer.transport.abort()
+            there_writer.transport.abort()
+
+    async def _hand_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self._answers += answers
+                if answers and self._answers % _LOST_ANSWER == 0:
+                    self.lost += 1
+                    break
+                writer.write(data)
+        writer.transport.abort()
+
+
+async def test_every_goal_counts_once_though_answers_are_lost_and_the_server_crashes(
+    server: Server, tmp_path: Path
+) -> None:
+    history = tmp_path / "goals.csv"
+    write_sample(history, goals=8_000, seed=2)
+    expected = _standings(history)
+    proxy = _Lossy(server.http_port)
+    async with await asyncio.start_server(proxy.carry, "127.0.0.1", 0) as listener:
+        command = _command(server, history, "goals")
+        port = listener.sockets[0].getsockname()[1]
+        command[command.index(server.url)] = f"http://127.0.0.1:{port}"
+        pipe = asyncio.subprocess.PIPE
+        replay = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        goals = sum(goals for _, _, goals in expected)
+        half = lambda: server.metric("rankwire_submits_total") > goals / 2  # noqa: E731
+        await asyncio.to_thread(until, half, "half of the goals")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.restart, same_ports=True)
+        out, err = await replay.communicate()
+    assert replay.returncode == 0, err
+    report = json.loads(out)
+    assert (report["accepted"], report["unknown"]) == (goals, 0)
+    assert report["retries"] >= proxy.lost > goals / _LOST_ANSWER / 4
     assert _board(server, "goals", len(expected)) == expected

@@ -21,7 +21,7 @@ from rankwire.cli._replaying import Pacer, Plan, Replay, Troubles
 from rankwire.cli._rows import BadRow, InputError, Row, SkippedRow, Submit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from rankwire.cli._replaying import Report
 
@@ -36,10 +36,12 @@ class Peer:
     def __init__(self, *script: web.Response | None) -> None:
         self.script = list(script)
         self.bodies: list[object] = []
+        self.keys: list[str | None] = []
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.json())
+        self.keys.append(request.headers.get("idempotency-key"))
         answer = self.script.pop(0) if self.script else web.json_response({})
         if answer is None:
             assert request.transport is not None
@@ -73,13 +75,11 @@ async def listening(peer: Peer) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-async def replay(
-    peer: Peer, rows: Iterable[Row], plan: Plan, *, repeatable: bool = False
-) -> tuple[Report, list[str]]:
+async def replay(peer: Peer, rows: Iterable[Row], plan: Plan) -> tuple[Report, list[str]]:
     said: list[str] = []
     async with listening(peer), Api(peer.url, plan.connections) as api:
         run = Replay(api, rows, plan, said.append)
-        await run.run(repeatable=repeatable)
+        await run.run()
     return run.report(), said
 
 
@@ -160,19 +160,56 @@ async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == ["line 2: refused: 503 words"]
 
 
-@pytest.mark.parametrize("answer", [None, problem(500, "x"), problem(503, UNAVAILABLE, wait="0")])
-async def test_a_sum_is_never_sent_twice_when_its_fate_is_open(answer: web.Response | None) -> None:
-    peer = Peer(answer)
+# After each the row may be on the board or not.
+OPEN: dict[str, Callable[[], web.Response | None]] = {
+    "broken": lambda: None,
+    "failed": lambda: problem(500, "x"),
+    "unavailable": lambda: problem(503, UNAVAILABLE, wait="0"),
+}
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+@pytest.mark.parametrize("fate", OPEN)
+async def test_what_has_an_open_fate_is_sent_again_with_its_key(
+    fate: str, batch: int | None
+) -> None:
+    peer = Peer(OPEN[fate]())
+    report, said = await replay(peer, submits(2), Plan("b", connections=1, batch=batch))
+    assert peer.bodies[0] == peer.bodies[1] != peer.bodies[2]
+    assert peer.keys[0] is not None
+    assert peer.keys[0] == peer.keys[1] != peer.keys[2]
+    assert (report.accepted, report.unknown, report.retries, said) == (2, 0, 1, [])
+    assert report.succeeded
+
+
+async def test_every_call_of_every_run_has_a_key_of_its_own() -> None:
+    peer = Peer()
+    for batch in (None, 2, None):
+        await replay(peer, submits(6), Plan("b", connections=3, batch=batch))
+    assert None not in peer.keys
+    assert len(set(peer.keys)) == len(peer.keys) == 6 + 3 + 6
+
+
+async def test_what_is_refused_after_all_was_not_recorded_before() -> None:
+    peer = Peer(None, problem(422, "urn:rankwire:problem:invalid", "score"))
     report, said = await replay(peer, submits(2), ONE_BY_ONE)
-    assert [body["member"] for body in peer.bodies if isinstance(body, dict)] == ["m2", "m3"]
-    assert (report.unknown, report.accepted, report.retries) == (1, 1, 0)
-    assert said[0].startswith("line 2: outcome unknown: ")
+    assert (report.refused, report.accepted, report.unknown) == (1, 1, 0)
+    assert said == ["line 2: refused: 422 score: words"]
 
 
-async def test_what_may_count_twice_is_sent_again_when_the_storage_failed() -> None:
-    peer = Peer(problem(503, UNAVAILABLE, wait="0"))
-    report, _ = await replay(peer, submits(1), ONE_BY_ONE, repeatable=True)
-    assert (report.accepted, report.retries) == (1, 1)
+@pytest.mark.parametrize("fate", OPEN)
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_fate_that_stays_open_ends_the_replay(
+    monkeypatch: pytest.MonkeyPatch, fate: str, *, last: bool
+) -> None:
+    """Also when the server was only busy in the end."""
+    monkeypatch.setattr(_api, "PATIENCE_SECONDS", 0.5)
+    forever = problem(503, _BUSY, wait="3600") if last else problem(503, UNAVAILABLE, wait="3600")
+    peer = Peer(OPEN[fate](), forever)
+    report, said = await replay(peer, submits(2), ONE_BY_ONE)
+    assert len(peer.bodies) == 2
+    assert (report.unknown, report.accepted, report.refused) == (1, 0, 0)
+    assert said == [f"line 2: outcome unknown: {report.stopped}"]
 
 
 async def test_a_server_that_went_away_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:

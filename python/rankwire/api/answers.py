@@ -24,6 +24,13 @@ JSON_OK: Final = start(200, JSON)
 JSON_CREATED: Final = start(201, JSON)
 NO_CONTENT: Final[Answer] = (start(204), b"")
 
+REPLAYED: Final = "Idempotency-Replayed"
+"""The header of an answer that was given before."""
+_REPLAYED: Final = (REPLAYED.lower().encode(), b"true")
+JSON_OK_AGAIN: Final = start(200, JSON, _REPLAYED)
+JSON_CREATED_AGAIN: Final = start(201, JSON, _REPLAYED)
+NO_CONTENT_AGAIN: Final[Answer] = (start(204, _REPLAYED), b"")
+
 
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send both messages."""

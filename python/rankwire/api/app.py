@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from rankwire import _core
+    from rankwire.beside import Beside
     from rankwire.writer import Writer
 
 UNMATCHED: Final = "unmatched"
@@ -37,6 +38,7 @@ _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 def build(
     writer: Writer,
+    beside: Beside,
     hub: _core.Hub | None,
     access: _core.Access,
     max_body_bytes: int,
@@ -45,8 +47,8 @@ def build(
     """Make the API over a running writer, for whom `access` knows. Has no lifespan of its own."""
     requests = {operation.name: Requests() for operation in OPERATIONS}
     requests[UNMATCHED] = Requests()
-    scrape = scraper(writer, hub, requests)
-    service = Service(writer, document(OPERATIONS), scrape, degraded)
+    scrape = scraper(writer, beside, hub, requests)
+    service = Service(writer, beside, document(OPERATIONS), scrape, degraded)
     gate = open_gate(access, writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:

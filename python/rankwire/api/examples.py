@@ -45,4 +45,27 @@ PAGE: Final[_Example] = {"board": "season-1", "version": 3, "total": 2, "entries
 NAMES: Final[_Example] = {"members": ["grace", "ada", "alan"]}
 STANDINGS: Final[_Example] = {**PAGE, "missing": ["alan"]}
 STANDING: Final[_Example] = {"board": "season-1", "version": 3, **_ENTRIES[0], "total": 2}
+PROFILE: Final[_Example] = {
+    "name": "Ada Lovelace",
+    "avatar": "https://cdn.example.com/ada.png",
+    "attributes": {"country": "GB", "level": 42},
+}
+MEMBER_PROFILE: Final[_Example] = {
+    "member": "ada",
+    **PROFILE,
+    "updated_at": "2026-03-01T12:00:00.250000Z",
+}
+HISTORY: Final[_Example] = {
+    "board": "season-1",
+    "events": [
+        {
+            "at": "2026-03-01T12:00:00.125000Z",
+            "type": "score",
+            "member": "ada",
+            "score": 1200,
+            "reached_at": "2026-03-01T12:00:00Z",
+        }
+    ],
+    "next": "17.0",
+}
 COUNT: Final[_Example] = {"board": "season-1", "version": 3, "count": 1, "total": 2}

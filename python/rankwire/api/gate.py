@@ -17,8 +17,27 @@ from rankwire import _core
 from rankwire.api.addresses import decode_text
 from rankwire.api.problems import UNAUTHORIZED, ProblemError
 
-Action = Literal["public", "read", "list_boards", "submit", "submit_batch", "manage", "operate"]
+Action = Literal[
+    "public",
+    "read",
+    "list_boards",
+    "submit",
+    "submit_batch",
+    "manage",
+    "operate",
+    "read_profile",
+    "write_profile",
+    "delete_profile",
+]
 """What an operation does, as far as rights go; `public` is for everybody."""
+
+# Profiles belong to no board: the rules for one without a name let through who may do the like on
+# all boards. Writing one takes what it takes to submit for anybody.
+_RULES: Final[dict[Action, str]] = {
+    "read_profile": "read",
+    "write_profile": "submit_batch",
+    "delete_profile": "manage",
+}
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -58,7 +77,7 @@ class Gate:
 
     def _check(self, caller: _core.Caller, action: Action, board: str, member: str) -> None:
         by_player = action == "submit" and caller.kind == "player" and self._takes_players(board)
-        self._access.check(caller, action, board, member, by_player)
+        self._access.check(caller, _RULES.get(action, action), board, member, by_player)
 
     def _takes_players(self, board: str) -> bool:
         try:

@@ -2,8 +2,8 @@
 
 These three make up nearly all traffic, and each costs little more than decoding its input and one
 call into the core. What is out of the ordinary (another media type, a query where none belongs,
-HEAD) goes to the framework's routes, which call the same functions of `Service`. Nothing has been
-read from the client by then.
+HEAD, profiles) goes to the framework's routes, which call the same functions of `Service`. Nothing
+has been read from the client by then. A submit's key costs only those who send one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import msgspec
 from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import JSON_OK, Answer, send_answer
 from rankwire.api.bodies import SMALL_BODY_BYTES, read
+from rankwire.api.idempotency import HEADER, read_key
 from rankwire.api.problems import DisconnectedError, refuse
+from rankwire.api.service import taken
 from rankwire.model import Submit, TopQuery
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ _MOST_PARTS: Final = 3
 _JSON_TYPES: Final = frozenset((b"application/json", b"application/json; charset=utf-8"))
 # A content-length of so many digits is within every limit of a body.
 _SHORT_LENGTH_DIGITS: Final = 3
+
+# How many bytes a body has, and whether the request has a key.
+_Plain = tuple[int, bool]
 
 _decode: Final = msgspec.json.Decoder(Submit).decode
 
@@ -66,10 +71,10 @@ class Hot:
         path = scope["raw_path"]
         if path.startswith(_PREFIX):
             match scope["method"], path[_PREFIX_BYTES:].split(b"/", _MOST_PARTS):
-                case "POST", [board, b"scores"] if board and (length := _plain_length(scope)):
-                    return self._submit(board, length, scope, receive, send)
+                case "POST", [board, b"scores"] if board and (plain := _plain_body(scope)):
+                    return self._submit(board, plain, scope, receive, send)
                 case "GET", [board, b"top"] if board:
-                    return self._top(board, scope, send)
+                    return self._top(board, scope, receive, send)
                 case "GET", [board, b"members", member] if (
                     board and member and not scope["query_string"]
                 ):
@@ -77,33 +82,38 @@ class Hot:
         return self._rest(scope, receive, send)
 
     async def _submit(
-        self, board: bytes, length: int, scope: Scope, receive: Receive, send: Send
+        self, board: bytes, plain: _Plain, scope: Scope, receive: Receive, send: Send
     ) -> None:
         started = perf_counter()
+        length, has_key = plain
         answer: Answer
         try:
             gate = self._gate
-            caller = gate and gate.admit(scope["headers"], "submit", board)
+            caller = gate.admit(scope["headers"], "submit", board) if gate else None
             name = decode_text(board)
+            key = read_key(scope["headers"], caller) if has_key else None
             submit = _decode(await read(receive, SMALL_BODY_BYTES, length))
             if gate and caller:
                 gate.charge(caller, name, submit.member)
-            receipt = await self._receipt(name, submit)
+            receipt = await self._receipt(name, submit, key)
         except DisconnectedError:
             return
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets a problem
             answer = refuse(error, scope["raw_path"])
         else:
-            answer = JSON_OK, cast("bytes", receipt)
+            answer = taken(receipt) if has_key else (JSON_OK, cast("bytes", receipt))
         await send_answer(send, answer)
         self._count_submit(answer[0]["status"], perf_counter() - started)
 
-    async def _top(self, board: bytes, scope: Scope, send: Send) -> None:
+    async def _top(self, board: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         try:
             if self._gate:
                 self._gate.admit(scope["headers"], "read", board)
             query = read_query(TopQuery, scope["query_string"])
+            if query.profiles:
+                await self._rest(scope, receive, send)
+                return
             known = dict(scope["headers"]).get(b"if-none-match")
             answer = self._service.top(decode_text(board), query, known)
         except Exception as error:  # noqa: BLE001  # as above
@@ -123,10 +133,10 @@ class Hot:
         self._count_standing(answer[0]["status"], perf_counter() - started)
 
 
-def _plain_length(scope: Scope) -> int:
-    """Give the length of a body that is short JSON as it stands; 0 for any other."""
+def _plain_body(scope: Scope) -> _Plain | None:
+    """Describe a body that is short JSON as it stands; None for any other."""
     if scope["query_string"]:
-        return 0
+        return None
     headers = dict(scope["headers"])
     length: bytes = headers.get(b"content-length", b"")
     is_plain = (
@@ -135,4 +145,4 @@ def _plain_length(scope: Scope) -> int:
         and length.isdigit()
         and b"content-encoding" not in headers
     )
-    return int(length) if is_plain else 0
+    return (int(length), HEADER in headers) if is_plain else None

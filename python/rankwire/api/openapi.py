@@ -9,9 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from rankwire import _core
+from rankwire.api.answers import REPLAYED
+from rankwire.api.idempotency import CHARACTERS
 from rankwire.api.operations import Operation, Reply
 from rankwire.api.problems import (
     BUSY,
+    KEY_FIELD,
     PROBLEM_JSON,
     TOO_MANY,
     TYPE_PREFIX,
@@ -28,6 +31,7 @@ _TAGS: Final = {
     "boards": "Boards and their configuration.",
     "scores": "What changes a board. Every answer means that the change is durable.",
     "ranks": "What a board says. Every answer is exact and belongs to one version.",
+    "profiles": "What is told of members beside their scores, the same on all boards.",
     "server": "The server itself.",
 }
 _SCHEMES: Final = {
@@ -38,6 +42,22 @@ _SCHEMES: Final = {
     },
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
 }
+_KEY_PARAMETER: Final = {
+    "name": KEY_FIELD,
+    "in": "header",
+    "required": False,
+    "description": "The caller's own name for this request, one that no other request has. Sent "
+    "again with the same key within 24 hours it counts once and is answered as the first time. It "
+    "may stand in double quotes.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": CHARACTERS,
+        "pattern": "^[ -~]+$",
+    },
+    "example": "2f1c8a52-6a0f-4f6e-9d2b-1f0c5d0a7b11",
+}
+_REPLAYED: Final = {REPLAYED: "`true` if this is the answer to an earlier request with the key."}
 _LATER: Final = {"Retry-After": "Seconds to wait before trying again."}
 _PROBLEM_HEADERS: Final = {
     UNAUTHORIZED.status: {"WWW-Authenticate": "`Bearer`."},
@@ -99,9 +119,16 @@ def _operation(operation: Operation) -> _Schema:
         "tags": [operation.tag],
         "summary": operation.summary,
         "security": [] if operation.action == "public" else [{name: []} for name in _SCHEMES],
-        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
+        "parameters": [
+            *_path_parameters(operation.path),
+            *_query_parameters(operation.query),
+            *([_KEY_PARAMETER] if operation.takes_key else ()),
+        ],
         "responses": {
-            **{str(status): _reply(reply) for status, reply in operation.replies.items()},
+            **{
+                str(status): _reply(reply, _REPLAYED if operation.takes_key else {})
+                for status, reply in operation.replies.items()
+            },
             **_problems(operation.refusals),
         },
     }
@@ -135,10 +162,10 @@ def _query_parameters(query: type[msgspec.Struct]) -> Iterator[_Schema]:
         yield {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _reply(reply: Reply) -> _Schema:
+def _reply(reply: Reply, more_headers: Mapping[str, str]) -> _Schema:
     described: _Schema = {"description": reply.description}
-    if reply.headers:
-        described["headers"] = _headers(reply.headers)
+    if headers := {**reply.headers, **more_headers}:
+        described["headers"] = _headers(headers)
     if reply.kind is not None:
         content: _Schema = {"schema": _schema(reply.kind)}
         if reply.example is not None:

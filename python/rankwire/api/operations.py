@@ -1,7 +1,7 @@
 """What one row of the route table holds, and the endpoint that serves rows.
 
-The endpoint checks a request from the outside in: credential, rights, path, query, body, then the
-core. The first thing that is wrong is the answer.
+The endpoint checks a request from the outside in: credential, rights, path, query, key, body, then
+the core. The first thing that is wrong is the answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import Answer, send_answer
 from rankwire.api.bodies import Body, read_body
 from rankwire.api.gate import Action, Gate
+from rankwire.api.idempotency import Key, read_key
 from rankwire.api.problems import (
     FORBIDDEN,
+    KEY_REUSED,
     TOO_MANY,
     UNAUTHORIZED,
     DisconnectedError,
@@ -43,6 +45,8 @@ class Call(msgspec.Struct, frozen=True):
     query: Any
     body: Any
     headers: Mapping[bytes, bytes]
+    key: Key | None
+    """Of a write, if the client gave one."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -70,11 +74,14 @@ class Operation(msgspec.Struct, frozen=True):
     """Beside those of who may do it."""
     query: type[msgspec.Struct] = NoQuery
     body: Body | None = None
+    takes_key: bool = False
+    """Whether it is a write, which a client may name to send it again."""
 
     @property
     def refusals(self) -> tuple[Kind, ...]:
         """Every problem that the operation can meet."""
-        return (*REFUSALS[self.action], *self.problems)
+        of_key = (KEY_REUSED,) if self.takes_key else ()
+        return (*REFUSALS[self.action], *self.problems, *of_key)
 
 
 _RIGHTS: Final = (UNAUTHORIZED, FORBIDDEN)
@@ -86,6 +93,9 @@ REFUSALS: Final[Mapping[Action, tuple[Kind, ...]]] = {
     "submit_batch": (*_RIGHTS, TOO_MANY),
     "manage": _RIGHTS,
     "operate": _RIGHTS,
+    "read_profile": _RIGHTS,
+    "write_profile": _RIGHTS,
+    "delete_profile": _RIGHTS,
 }
 """How the gate refuses each kind of action."""
 
@@ -132,11 +142,12 @@ class Endpoint:
         }
         board = segments.get("board", b"")
         gate = self._gate
-        caller = gate and gate.admit(scope["headers"], operation.action, board)
+        caller = gate.admit(scope["headers"], operation.action, board) if gate else None
         name = decode_text(board)
         member = decode_text(segments.get("member", b""))
         query = read_query(operation.query, scope["query_string"])
         headers = dict(scope["headers"])
+        key = read_key(scope["headers"], caller) if operation.takes_key else None
         body: Any = None
         if operation.body is not None:
             body = await read_body(operation.body, headers, receive, self._max_body_bytes)
@@ -145,4 +156,4 @@ class Endpoint:
                 gate.charge(caller, name, body.member)
             elif operation.action == "submit_batch":
                 gate.charge_batch(caller, len(body.submits))
-        return Call(name, member, query, body, headers)
+        return Call(name, member, query, body, headers, key)

@@ -18,9 +18,14 @@ from msgspec import UNSET
 from rankwire import _core
 from rankwire.api.answers import Answer, Headers, start
 from rankwire.model import Problem
+from rankwire.storage import StorageError
+from rankwire.storage.pool import BusyError
+from rankwire.storage.profiles import KeyUsedError, UnknownProfileError
 
 PROBLEM_JSON: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:rankwire:problem:"
+KEY_FIELD: Final = "Idempotency-Key"
+"""The header, as the field of a problem."""
 
 # Longest texts in a problem; what is longer is a client's input and gets cut.
 _DETAIL_CHARACTERS: Final = 200
@@ -61,6 +66,7 @@ FORBIDDEN = Kind(
 UNKNOWN_PATH = Kind("unknown-path", 404, "Unknown path", "Nothing is served at this path.")
 UNKNOWN_BOARD = Kind("unknown-board", 404, "Unknown board", "There is no board of this name.")
 UNKNOWN_MEMBER = Kind("unknown-member", 404, "Unknown member", "The board has no such member.")
+UNKNOWN_PROFILE = Kind("unknown-profile", 404, "Unknown profile", "The member has no profile.")
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed",
     405,
@@ -89,6 +95,12 @@ INVALID = Kind(
     "Invalid request",
     "The request can be read, but a value is wrong; `field` names it.",
 )
+KEY_REUSED = Kind(
+    "key-reused",
+    422,
+    "Key reused",
+    "The caller has used this `Idempotency-Key` for another request.",
+)
 TOO_MANY = Kind(
     "too-many-requests",
     429,
@@ -97,13 +109,13 @@ TOO_MANY = Kind(
 )
 INTERNAL = Kind("internal", 500, "Internal error", "A fault of the server; its log tells more.")
 BUSY = Kind(
-    "busy", 503, "Busy", "Too many writes wait already; send it again, see `Retry-After`.", _LATER
+    "busy", 503, "Busy", "Too much waits already; send it again, see `Retry-After`.", _LATER
 )
 UNAVAILABLE = Kind(
     "unavailable",
     503,
     "Service unavailable",
-    "The storage cannot commit, or the server starts or stops; see `Retry-After`.",
+    "The storage cannot be used, or the server starts or stops; see `Retry-After`.",
     _LATER,
 )
 
@@ -114,12 +126,14 @@ KINDS: Final = (
     UNKNOWN_PATH,
     UNKNOWN_BOARD,
     UNKNOWN_MEMBER,
+    UNKNOWN_PROFILE,
     METHOD_NOT_ALLOWED,
     CONFLICT,
     LIMIT,
     TOO_LARGE,
     UNSUPPORTED,
     INVALID,
+    KEY_REUSED,
     TOO_MANY,
     INTERNAL,
     BUSY,
@@ -160,13 +174,21 @@ class DisconnectedError(Exception):
     """The client went away; there is nobody to answer."""
 
 
-def classify(error: Exception) -> ProblemError:
+def classify(error: Exception) -> ProblemError:  # noqa: PLR0911  # as many as there are kinds
     """Tell what kind of refusal an exception is; an unexpected one is logged."""
     match error:
         case ProblemError():
             return error
         case _core.RankwireError():
             return _from_core(error)
+        case BusyError():
+            return ProblemError(BUSY, str(error))
+        case StorageError():
+            return ProblemError(UNAVAILABLE, str(error))
+        case UnknownProfileError():
+            return ProblemError(UNKNOWN_PROFILE, "the member has no profile", "member")
+        case KeyUsedError():
+            return ProblemError(KEY_REUSED, "the key came with another request before", KEY_FIELD)
         case msgspec.ValidationError():
             return _from_validation(str(error))
         case msgspec.DecodeError():
@@ -201,6 +223,8 @@ def _from_core(error: _core.RankwireError) -> ProblemError:
     if isinstance(error, _core.TooManyRequestsError):
         later = (b"retry-after", str(ceil(error.retry_after)).encode())
         return ProblemError(TOO_MANY, message, headers=(later,))
+    if isinstance(error, _core.KeyReusedError):
+        return ProblemError(KEY_REUSED, message, KEY_FIELD)
     if isinstance(error, _core.NotFoundError):
         return ProblemError(_NOT_FOUND[field or "board"], message, field)
     kind = _OF_CORE.get(type(error), INTERNAL)

@@ -9,6 +9,7 @@ from typing import Final
 
 from rankwire.api import examples, problems
 from rankwire.api.bodies import JSON, MSGPACK, NDJSON, Body, batch_decoders, plain_decoders
+from rankwire.api.members import LAG
 from rankwire.api.operations import Operation, Reply
 from rankwire.model import (
     AroundQuery,
@@ -19,8 +20,13 @@ from rankwire.model import (
     BoardsQuery,
     Count,
     CountQuery,
+    History,
+    HistoryQuery,
+    MemberProfile,
     Names,
     Page,
+    ProfileContent,
+    ProfilesQuery,
     Receipt,
     Standing,
     Standings,
@@ -32,6 +38,7 @@ from rankwire.model import (
 
 _BOARD: Final = "/v1/boards/{board}"
 _MEMBER: Final = _BOARD + "/members/{member}"
+_PROFILE: Final = "/v1/profiles/{member}"
 
 # What can be wrong with any request, with any path that names something, with any body, and with
 # any write.
@@ -43,6 +50,8 @@ _BODY: Final = (problems.TOO_LARGE, problems.UNSUPPORTED)
 _WRITE: Final = (problems.BUSY, problems.UNAVAILABLE)
 
 _GONE: Final = {204: Reply("It is gone.")}
+# Of answers for which a replica of the storage may be read.
+_LAG: Final = {LAG: "How many seconds the replica was behind that was read, if one was."}
 
 BOARDS: Final = (
     Operation(
@@ -64,7 +73,7 @@ BOARDS: Final = (
         "boards",
         "manage",
         "Create a board, or confirm that it exists just so",
-        lambda service, call: service.create_board(call.board, call.body),
+        lambda service, call: service.create_board(call.board, call.body, call.key),
         {
             200: Reply("It existed just so.", Board, examples.BOARD),
             201: Reply("It was created.", Board, examples.BOARD),
@@ -76,6 +85,7 @@ BOARDS: Final = (
             dict.fromkeys((JSON, MSGPACK), examples.CONFIG),
             default=BoardConfig(),
         ),
+        takes_key=True,
     ),
     Operation(
         "describe_board",
@@ -95,9 +105,22 @@ BOARDS: Final = (
         "boards",
         "manage",
         "Delete a board with everything in it",
-        lambda service, call: service.delete_board(call.board),
+        lambda service, call: service.delete_board(call.board, call.key),
         _GONE,
         (*_OF_BOARD, *_WRITE),
+        takes_key=True,
+    ),
+    Operation(
+        "history",
+        "GET",
+        _BOARD + "/history",
+        "boards",
+        "manage",
+        "Get what changed a board, the newest first",
+        lambda service, call: service.past.history(call.board, call.query),
+        {200: Reply("A page of events.", History, examples.HISTORY, headers=_LAG)},
+        (*_OF_BOARD, *_WRITE),
+        query=HistoryQuery,
     ),
 )
 
@@ -109,10 +132,11 @@ SCORES: Final = (
         "scores",
         "submit",
         "Submit one score; answered when it is durable",
-        lambda service, call: service.submit(call.board, call.body),
+        lambda service, call: service.submit(call.board, call.body, call.key),
         {200: Reply("The receipt.", Receipt, examples.RECEIPT)},
         (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
         body=Body(Submit, plain_decoders(Submit), dict.fromkeys((JSON, MSGPACK), examples.SUBMIT)),
+        takes_key=True,
     ),
     Operation(
         "submit_batch",
@@ -121,7 +145,7 @@ SCORES: Final = (
         "scores",
         "submit_batch",
         "Submit many scores, all or nothing; answered when they are durable",
-        lambda service, call: service.submit_batch(call.board, call.body),
+        lambda service, call: service.submit_batch(call.board, call.body, call.key),
         {200: Reply("The receipt.", BatchReceipt, examples.BATCH_RECEIPT)},
         (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
         body=Body(
@@ -130,6 +154,7 @@ SCORES: Final = (
             {JSON: examples.BATCH, NDJSON: examples.BATCH_LINES, MSGPACK: examples.BATCH},
             is_small=False,
         ),
+        takes_key=True,
     ),
     Operation(
         "remove_member",
@@ -138,9 +163,10 @@ SCORES: Final = (
         "scores",
         "manage",
         "Remove a member from the board",
-        lambda service, call: service.remove_member(call.board, call.member),
+        lambda service, call: service.remove_member(call.board, call.member, call.key),
         _GONE,
         (*_OF_MEMBER, *_WRITE),
+        takes_key=True,
     ),
 )
 
@@ -152,16 +178,21 @@ RANKS: Final = (
         "ranks",
         "read",
         "Get a page of the ranking, best first",
-        lambda service, call: service.top(
-            call.board, call.query, call.headers.get(b"if-none-match")
+        lambda service, call: (
+            service.members.join_page(service.top(call.board, call.query, None)[1])
+            if call.query.profiles
+            else service.top(call.board, call.query, call.headers.get(b"if-none-match"))
         ),
         {
             200: Reply(
-                "The page.", Page, examples.PAGE, headers={"ETag": "Names the board's version."}
+                "The page.",
+                Page,
+                examples.PAGE,
+                headers={"ETag": "Names the board's version; not with profiles.", **_LAG},
             ),
             304: Reply("`If-None-Match` names this version.", media=()),
         },
-        _OF_BOARD,
+        (*_OF_BOARD, *_WRITE),
         query=TopQuery,
     ),
     Operation(
@@ -171,9 +202,14 @@ RANKS: Final = (
         "ranks",
         "read",
         "Get a member's score and rank",
-        lambda service, call: service.standing(call.board, call.member),
-        {200: Reply("The standing.", Standing, examples.STANDING)},
-        _OF_MEMBER,
+        lambda service, call: (
+            service.members.join_standing(service.standing(call.board, call.member)[1])
+            if call.query.profiles
+            else service.standing(call.board, call.member)
+        ),
+        {200: Reply("The standing.", Standing, examples.STANDING, headers=_LAG)},
+        (*_OF_MEMBER, *_WRITE),
+        query=ProfilesQuery,
     ),
     Operation(
         "around",
@@ -182,9 +218,13 @@ RANKS: Final = (
         "ranks",
         "read",
         "Get a member with its neighbours",
-        lambda service, call: service.around(call.board, call.member, call.query),
-        {200: Reply("The neighbourhood.", Page, examples.PAGE)},
-        _OF_MEMBER,
+        lambda service, call: (
+            service.members.join_page(service.around(call.board, call.member, call.query)[1])
+            if call.query.profiles
+            else service.around(call.board, call.member, call.query)
+        ),
+        {200: Reply("The neighbourhood.", Page, examples.PAGE, headers=_LAG)},
+        (*_OF_MEMBER, *_WRITE),
         query=AroundQuery,
     ),
     Operation(
@@ -194,9 +234,14 @@ RANKS: Final = (
         "ranks",
         "read",
         "Get the standings of the named members, best first",
-        lambda service, call: service.standings(call.board, call.body),
-        {200: Reply("The standings.", Standings, examples.STANDINGS)},
-        (*_OF_BOARD, *_BODY),
+        lambda service, call: (
+            service.members.join_page(service.standings(call.board, call.body)[1])
+            if call.query.profiles
+            else service.standings(call.board, call.body)
+        ),
+        {200: Reply("The standings.", Standings, examples.STANDINGS, headers=_LAG)},
+        (*_OF_BOARD, *_BODY, *_WRITE),
+        query=ProfilesQuery,
         body=Body(
             Names,
             plain_decoders(Names),
@@ -215,6 +260,50 @@ RANKS: Final = (
         {200: Reply("The count.", Count, examples.COUNT)},
         _OF_BOARD,
         query=CountQuery,
+    ),
+)
+
+PROFILES: Final = (
+    Operation(
+        "get_profile",
+        "GET",
+        _PROFILE,
+        "profiles",
+        "read_profile",
+        "Get a member's profile",
+        lambda service, call: service.members.get(call.member),
+        {200: Reply("The profile.", MemberProfile, examples.MEMBER_PROFILE, headers=_LAG)},
+        (*_NAMED, problems.UNKNOWN_PROFILE, *_WRITE),
+    ),
+    Operation(
+        "put_profile",
+        "PUT",
+        _PROFILE,
+        "profiles",
+        "write_profile",
+        "Write a member's profile, all of it; answered when it is durable",
+        lambda service, call: service.members.put(call.member, call.body, call.key),
+        {200: Reply("The profile as it is now.", MemberProfile, examples.MEMBER_PROFILE)},
+        (*_NAMED, *_BODY, *_WRITE),
+        body=Body(
+            ProfileContent,
+            plain_decoders(ProfileContent),
+            dict.fromkeys((JSON, MSGPACK), examples.PROFILE),
+            is_small=False,
+        ),
+        takes_key=True,
+    ),
+    Operation(
+        "delete_profile",
+        "DELETE",
+        _PROFILE,
+        "profiles",
+        "delete_profile",
+        "Forget a member's profile; answered when that is durable",
+        lambda service, call: service.members.delete(call.member, call.key),
+        _GONE,
+        (*_NAMED, problems.UNKNOWN_PROFILE, *_WRITE),
+        takes_key=True,
     ),
 )
 
@@ -265,4 +354,4 @@ SERVER: Final = (
     ),
 )
 
-OPERATIONS: Final = (*BOARDS, *SCORES, *RANKS, *SERVER)
+OPERATIONS: Final = (*BOARDS, *SCORES, *RANKS, *PROFILES, *SERVER)

@@ -1,7 +1,8 @@
 """What each operation does: the one place that calls the core for HTTP.
 
 The core hands over finished JSON; here it is only paired with a status and headers. Refusals are
-exceptions, see `problems`. Both the lean path (`hot`) and the framework's routes call these.
+exceptions, see `problems`. Both the lean path (`hot`) and the framework's routes call these. A
+write with a key that the core knows is answered as it was the first time.
 """
 
 from __future__ import annotations
@@ -14,8 +15,20 @@ import msgspec
 from msgspec import UNSET
 
 from rankwire import _core
-from rankwire.api.answers import JSON, JSON_CREATED, JSON_OK, NO_CONTENT, Answer, start
+from rankwire.api.answers import (
+    JSON,
+    JSON_CREATED,
+    JSON_CREATED_AGAIN,
+    JSON_OK,
+    JSON_OK_AGAIN,
+    NO_CONTENT,
+    NO_CONTENT_AGAIN,
+    Answer,
+    start,
+)
 from rankwire.api.bodies import Batch, at_line
+from rankwire.api.members import Members
+from rankwire.api.past import Past
 from rankwire.api.problems import INVALID, UNAVAILABLE, ProblemError, classify
 from rankwire.model import (
     AroundQuery,
@@ -29,6 +42,8 @@ from rankwire.model import (
 )
 
 if TYPE_CHECKING:
+    from rankwire.api.idempotency import Key
+    from rankwire.beside import Beside
     from rankwire.ops.metrics import Scrape
     from rankwire.writer import Value, Writer
 
@@ -44,8 +59,17 @@ Degraded = Callable[[], list[str]]
 class Service:
     """Answers for one engine."""
 
-    def __init__(self, writer: Writer, document: bytes, scrape: Scrape, degraded: Degraded) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        beside: Beside,
+        document: bytes,
+        scrape: Scrape,
+        degraded: Degraded,
+    ) -> None:
         """Answer for the writer's engine; `document` is the OpenAPI document."""
+        self.members = Members(beside.profiles)
+        self.past = Past(writer.engine, beside.history)
         self._degraded = degraded
         self._writer = writer
         self._engine = writer.engine
@@ -56,22 +80,30 @@ class Service:
 
     # Boards.
 
-    async def create_board(self, board: str, config: BoardConfig) -> Answer:
+    async def create_board(self, board: str, config: BoardConfig, key: Key | None) -> Answer:
         """Create a board, or confirm that it exists just so."""
         ticket = self._engine.create_board(
-            board, config.score, config.order, config.policy, config.ties, config.player_submits
+            board,
+            config.score,
+            config.order,
+            config.policy,
+            config.ties,
+            config.player_submits,
+            key,
         )
-        created, description = cast("tuple[bool, bytes]", await self._writer.reply(ticket))
+        value = await self._writer.reply(ticket)
+        if isinstance(value, _core.Repeat):
+            return JSON_CREATED_AGAIN if value.created else JSON_OK_AGAIN, value.body
+        created, description = cast("tuple[bool, bytes]", value)
         return JSON_CREATED if created else JSON_OK, description
 
     def describe_board(self, board: str) -> Answer:
         """Describe a board."""
         return JSON_OK, self._engine.describe(board)
 
-    async def delete_board(self, board: str) -> Answer:
+    async def delete_board(self, board: str, key: Key | None) -> Answer:
         """Delete a board with everything in it."""
-        await self._writer.reply(self._engine.drop_board(board))
-        return NO_CONTENT
+        return _gone(await self._writer.reply(self._engine.drop_board(board, key)))
 
     def list_boards(self, query: BoardsQuery) -> Answer:
         """List boards by name."""
@@ -79,21 +111,21 @@ class Service:
 
     # Scores.
 
-    def receipt(self, board: str, submit: Submit) -> Future[Value]:
-        """Take one score, and promise the receipt for when it is durable."""
-        ticket = self._engine.submit(board, submit.member, submit.score, submit.at_ms)
+    def receipt(self, board: str, submit: Submit, key: Key | None) -> Future[Value]:
+        """Take one score, and promise the receipt for when it is durable; see `taken`."""
+        ticket = self._engine.submit(board, submit.member, submit.score, submit.at_ms, key)
         return self._writer.reply(ticket)
 
-    async def submit(self, board: str, submit: Submit) -> Answer:
+    async def submit(self, board: str, submit: Submit, key: Key | None) -> Answer:
         """Take one score; answered when it is durable."""
-        return JSON_OK, cast("bytes", await self.receipt(board, submit))
+        return taken(await self.receipt(board, submit, key))
 
-    async def submit_batch(self, board: str, batch: Batch) -> Answer:
+    async def submit_batch(self, board: str, batch: Batch, key: Key | None) -> Answer:
         """Take many scores, all or nothing."""
         items = [(submit.member, submit.score, submit.at_ms) for submit in batch.submits]
         try:
-            ticket = self._engine.submit_batch(board, items)
-            return JSON_OK, cast("bytes", await self._writer.reply(ticket))
+            ticket = self._engine.submit_batch(board, items, key)
+            return taken(await self._writer.reply(ticket))
         except _core.RankwireError as error:
             index = error.args[2]
             if index is None or batch.lines is None:
@@ -114,10 +146,9 @@ class Service:
         """Give one member's place."""
         return JSON_OK, self._engine.standing(board, member)
 
-    async def remove_member(self, board: str, member: str) -> Answer:
+    async def remove_member(self, board: str, member: str, key: Key | None) -> Answer:
         """Remove a member from the board."""
-        await self._writer.reply(self._engine.remove_member(board, member))
-        return NO_CONTENT
+        return _gone(await self._writer.reply(self._engine.remove_member(board, member, key)))
 
     def around(self, board: str, member: str, query: AroundQuery) -> Answer:
         """Give a member with its neighbours."""
@@ -167,6 +198,17 @@ class Service:
     def openapi(self) -> Answer:
         """Give the document that describes all this."""
         return JSON_OK, self._document
+
+
+def taken(receipt: Value) -> Answer:
+    """Answer with the receipt of one score or of many."""
+    if isinstance(receipt, _core.Repeat):
+        return JSON_OK_AGAIN, receipt.body
+    return JSON_OK, cast("bytes", receipt)
+
+
+def _gone(value: Value) -> Answer:
+    return NO_CONTENT_AGAIN if isinstance(value, _core.Repeat) else NO_CONTENT
 
 
 def _matches(known: bytes, etag: bytes) -> bool:

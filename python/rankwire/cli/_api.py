@@ -7,9 +7,8 @@ Promises about failures, because a sum must not count a submit twice:
 * :class:`LostError`: the connection broke while the answer was due, or the server failed while it
   held the submit. It may be recorded or not.
 
-Submits wait and try again, for at most :data:`PATIENCE_SECONDS`, when the server is busy or cannot
-be reached: nothing was recorded then. When it is *unavailable*, its storage has failed and the fate
-of what it held is open; then only submits are sent again that may count twice without harm.
+Every submit has a key, so it counts once however often it is sent. Whatever happens to it but a
+refusal for good, it waits and tries again, for at most :data:`PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from rankwire.cli._rows import Submit
 
 PATIENCE_SECONDS = 30.0
-"""How long a submit waits for a busy or restarting server before it counts as failed."""
+"""How long a submit is sent again to a server that is busy, away or failing."""
 
 ANSWER_SECONDS = 30.0
 """How long any single answer may take."""
@@ -172,31 +171,32 @@ class Api:
         _, answer = await self._send("GET", path)
         return self._decode(answer, Page)
 
-    async def submit(self, board: str, row: Submit, *, repeatable: bool = False) -> None:
-        """Submit one score; returns when it is durable.
-
-        ``repeatable`` says that it does no harm if the score counts twice.
-        """
+    async def submit(self, board: str, row: Submit, key: str) -> None:
+        """Submit one score; returns when it is durable. No other call may have the key."""
         body = msgspec.json.encode(_body(row))
-        await self._patiently(f"{_path(board)}/scores", body, repeatable=repeatable)
+        await self._patiently(f"{_path(board)}/scores", body, key)
 
-    async def submit_batch(
-        self, board: str, rows: Sequence[Submit], *, repeatable: bool = False
-    ) -> None:
+    async def submit_batch(self, board: str, rows: Sequence[Submit], key: str) -> None:
         """Submit many scores in one call, all or nothing; returns when all are durable."""
         body = msgspec.json.encode([_body(row) for row in rows])
-        await self._patiently(f"{_path(board)}/scores:batch", body, repeatable=repeatable)
+        await self._patiently(f"{_path(board)}/scores:batch", body, key)
 
-    async def _patiently(self, path: str, body: bytes, *, repeatable: bool) -> None:
+    async def _patiently(self, path: str, body: bytes, key: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         pause = FIRST_PAUSE_SECONDS
+        lost: LostError | None = None
         while True:
             try:
-                await self._send("POST", path, body)
-            except (ProblemError, UnreachableError) as error:
-                wait = max(pause, _wait_seconds(error, repeatable=repeatable))
-                if time.monotonic() + wait > deadline:
+                await self._send("POST", path, body, key)
+            except (ProblemError, UnreachableError, LostError) as error:
+                asked = _wait_seconds(error)
+                if asked is None:
+                    # Had it been recorded before, the answer would be that one.
                     raise
+                lost = _lost(error) or lost
+                wait = max(pause, asked)
+                if time.monotonic() + wait > deadline:
+                    raise lost or error from None
             else:
                 return
             self.retries += 1
@@ -209,10 +209,14 @@ class Api:
         except msgspec.DecodeError as error:
             raise LostError(f"the answer of {self._base} is not Rankwire's: {error}") from error
 
-    async def _send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    async def _send(
+        self, method: str, path: str, body: bytes | None = None, key: str | None = None
+    ) -> tuple[int, bytes]:
         # The path is quoted already; parsing it again would undo that.
         url = URL(self._base + path, encoded=True)
-        headers = {"content-type": "application/json"} if body is not None else None
+        headers = {"content-type": "application/json"} if body is not None else {}
+        if key is not None:
+            headers["idempotency-key"] = key
         try:
             async with self._session.request(method, url, data=body, headers=headers) as response:
                 answer = await response.read()
@@ -234,15 +238,16 @@ class Api:
         return response.status, answer
 
 
-def _wait_seconds(error: ProblemError | UnreachableError, *, repeatable: bool) -> float:
-    """Return how long to wait before a submit is sent again, or raise if it must not be."""
-    if isinstance(error, UnreachableError):
-        return 0.0
-    if error.retry_after is None:
-        raise error
-    if not (error.is_busy or repeatable):
-        raise LostError(str(error)) from error
-    return error.retry_after
+def _wait_seconds(error: ProblemError | UnreachableError | LostError) -> float | None:
+    """Return how long to wait before a submit is sent again; None if it is refused for good."""
+    return error.retry_after if isinstance(error, ProblemError) else 0.0
+
+
+def _lost(error: ProblemError | UnreachableError | LostError) -> LostError | None:
+    """Tell whether the fate of the submit is open: it is, too, when the storage has failed."""
+    if isinstance(error, ProblemError) and not error.is_busy:
+        return LostError(str(error))
+    return error if isinstance(error, LostError) else None
 
 
 def _path(board: str) -> str:

@@ -1,14 +1,15 @@
 """Sends rows to a running server and accounts for every one of them.
 
 Promises: rows start in file order, each on the first free connection. Every row ends as exactly one
-of accepted, refused, unreadable, skipped by a condition, or of unknown outcome because the
-connection broke before the answer. Memory does not grow with the number of rows.
+of accepted, refused, unreadable, skipped by a condition, or of unknown outcome because no answer
+came however often it was sent. No row counts twice. Memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -121,18 +122,16 @@ class Replay:
         self._on_trouble = on_trouble
         self._pacer = Pacer(plan.rate)
         self._latencies = Latencies()
+        # Names the calls of this run: what is sent again counts once.
+        self._run = secrets.token_hex(8)
+        self._calls = 0
         self._taken = 0
         self._started = self._ended = time.monotonic()
         self._stopped: str | None = None
-        self._repeatable = False
         self.accepted = self.refused = self.unreadable = self.skipped = self.unknown = 0
 
-    async def run(self, *, repeatable: bool = False) -> None:
-        """Send every row; return when the last one is answered.
-
-        ``repeatable`` says that rows may count twice without harm; see :meth:`Api.submit`.
-        """
-        self._repeatable = repeatable
+    async def run(self) -> None:
+        """Send every row; return when the last one is answered."""
         self._started = time.monotonic()
         workers = [asyncio.create_task(self._work()) for _ in range(self._plan.connections)]
         try:
@@ -198,11 +197,13 @@ class Replay:
 
     async def _send(self, rows: list[Submit]) -> None:
         started = time.monotonic()
+        self._calls += 1
+        key = f"{self._run}-{self._calls}"
         try:
             if self._plan.batch is None:
-                await self._api.submit(self._plan.board, rows[0], repeatable=self._repeatable)
+                await self._api.submit(self._plan.board, rows[0], key)
             else:
-                await self._api.submit_batch(self._plan.board, rows, repeatable=self._repeatable)
+                await self._api.submit_batch(self._plan.board, rows, key)
         except ProblemError as problem:
             self.refused += len(rows)
             self._on_trouble(f"{_lines(rows)}: refused: {problem}{_culprit(rows, problem)}")
@@ -213,6 +214,7 @@ class Replay:
             return
         except LostError as error:
             self.unknown += len(rows)
+            self.stop(str(error))
             self._on_trouble(f"{_lines(rows)}: outcome unknown: {error}")
             return
         except asyncio.CancelledError:

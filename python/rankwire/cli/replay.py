@@ -170,22 +170,21 @@ def _run(target: Target, reader: RowReader, plan: Plan, *, as_json: bool) -> Non
 async def _replay(target: Target, api: Api, replay: Replay, bar: _Bar, board: str) -> None:
     async with api:
         try:
-            shape = await _prepare(api, board, target.create)
+            await _prepare(api, board, target.create)
         except (ProblemError, UnreachableError, LostError) as error:
             message = str(error)
             if isinstance(error, ProblemError) and error.is_not_found and not target.create:
                 message += "; --create makes the board first"
             raise Failure(message) from error
         async with bar.moving():
-            # Only a sum changes when a score counts twice.
-            await replay.run(repeatable=shape.policy != "sum")
+            await replay.run()
 
 
-async def _prepare(api: Api, board: str, create: BoardShape | None) -> BoardShape:
+async def _prepare(api: Api, board: str, create: BoardShape | None) -> None:
     """See before the first row that the server is there and has the board."""
     if create:
         await api.create_board(board, create)
-    return await api.describe(board)
+    await api.describe(board)
 
 
 class _Bar:

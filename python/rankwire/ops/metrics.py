@@ -7,6 +7,7 @@ counted by plain integers on the event loop: well under a microsecond for each.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -24,12 +25,16 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from rankwire import _core
+from rankwire.storage.pool import WAIT_BUCKETS
 
 if TYPE_CHECKING:
+    from rankwire.beside import Beside
+    from rankwire.profiles import Profiles
+    from rankwire.storage.pool import Database
     from rankwire.writer import Writer
 
-BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Upper bounds of the latency histogram in seconds."""
+BUCKETS: Final = WAIT_BUCKETS
+"""Upper bounds of the histograms of times, in seconds."""
 
 # Key of the core's counters, name of the metric, what it means. Counters end in _total.
 CORE_METRICS: Final = (
@@ -81,6 +86,41 @@ LIVE_CODES: Final = (
     ("closed_total", "rankwire_live_closed_total", "Connections closed, by close code."),
     ("errors_total", "rankwire_live_errors_total", "Commands answered with an error, by code."),
 )
+# Attribute of a pool, name of the metric, what it means; by pool.
+POOL_METRICS: Final = (
+    ("size", "rankwire_pool_size", "Most connections to PostgreSQL for requests, by pool."),
+    ("used", "rankwire_pool_used", "Connections that work for a request, by pool."),
+    ("idle", "rankwire_pool_idle", "Connections that wait for a request, by pool."),
+    ("waiting", "rankwire_pool_waiting", "Requests that wait for a connection, by pool."),
+    ("refused", "rankwire_pool_refused_total", "Requests that got no connection, by pool."),
+)
+POOL_UTILIZATION: Final = (
+    "database_pool_utilization",
+    "Part of the connections that work for a request, from 0 to 1, by pool.",
+)
+POOL_SECONDS: Final = (
+    "rankwire_pool_wait_seconds",
+    "Time that requests waited for a connection, by pool.",
+)
+# Attribute of the replica, name of the metric, what it means.
+REPLICA_METRICS: Final = (
+    ("lag", "rankwire_replica_lag_seconds", "How far the replica is behind; NaN if not known."),
+    ("reads", "rankwire_replica_reads_total", "Reads that the replica answered."),
+    (
+        "avoided",
+        "rankwire_replica_avoided_total",
+        "Reads that the primary answered as the replica was away, busy or too far behind.",
+    ),
+)
+# Attribute of a cache's counts, name of the metric, what it means; by cache.
+CACHE_METRICS: Final = (
+    ("hits", "rankwire_cache_hits_total", "Profiles found in a cache."),
+    ("misses", "rankwire_cache_misses_total", "Profiles looked for in a cache in vain."),
+)
+CACHE_RATE: Final = (
+    "cache_hit_rate",
+    "Part of the profiles looked for in a cache that it had, since the start.",
+)
 STORAGE_READY: Final = ("rankwire_storage_ready", "1 while the storage can commit, otherwise 0.")
 REQUESTS: Final = (
     "rankwire_http_requests_total",
@@ -113,11 +153,13 @@ class Requests:
         self.seconds += seconds
 
 
-def scraper(writer: Writer, hub: _core.Hub | None, requests: Mapping[str, Requests]) -> Scrape:
+def scraper(
+    writer: Writer, beside: Beside, hub: _core.Hub | None, requests: Mapping[str, Requests]
+) -> Scrape:
     """Make what `/metrics` answers with."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Rankwire(writer, hub, requests))
+    registry.register(_Rankwire(writer, beside, hub, requests))
 
     def scrape(accept: str) -> tuple[bytes, bytes]:
         encode, content_type = choose_encoder(accept)
@@ -130,9 +172,14 @@ class _Rankwire(Collector):
     """Reads everything of ours, once per scrape."""
 
     def __init__(
-        self, writer: Writer, hub: _core.Hub | None, requests: Mapping[str, Requests]
+        self,
+        writer: Writer,
+        beside: Beside,
+        hub: _core.Hub | None,
+        requests: Mapping[str, Requests],
     ) -> None:
         self._writer = writer
+        self._beside = beside
         self._hub = hub
         self._requests = requests
 
@@ -144,6 +191,9 @@ class _Rankwire(Collector):
             yield from _by_code(LIVE_CODES, stats)
         yield GaugeMetricFamily(*STORAGE_READY, value=float(self._writer.trouble is None))
         yield from _http(self._requests)
+        yield from _caches(self._beside.profiles)
+        if (database := self._beside.database) is not None:
+            yield from _database(database)
         info = _core.build_info()
         labels = {"version": info["version"], "arch": info["arch"], "os": info["os"]}
         name, text = BUILD
@@ -171,15 +221,56 @@ def _by_code(
         yield family
 
 
+def _caches(profiles: Profiles) -> Iterator[Metric]:
+    caches = {"profile_local": profiles.local.counts}
+    if profiles.shared is not None:
+        caches["profile_redis"] = profiles.shared.counts
+    for key, name, text in CACHE_METRICS:
+        found = CounterMetricFamily(name, text, labels=("cache_type",))
+        for kind, counts in caches.items():
+            found.add_metric((kind,), getattr(counts, key))
+        yield found
+    rate = GaugeMetricFamily(*CACHE_RATE, labels=("cache_type",))
+    for kind, counts in caches.items():
+        rate.add_metric((kind,), counts.hits / max(1, counts.hits + counts.misses))
+    yield rate
+
+
+def _database(database: Database) -> Iterator[Metric]:
+    replica = database.replica
+    pools = [database.primary, *([replica.pool] if replica else ())]
+    labels = ("pool",)
+    for key, name, text in POOL_METRICS:
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        family = kind(name, text, labels=labels)
+        for pool in pools:
+            family.add_metric((pool.name,), getattr(pool, key))
+        yield family
+    part = GaugeMetricFamily(*POOL_UTILIZATION, labels=labels)
+    seconds = HistogramMetricFamily(*POOL_SECONDS, labels=labels)
+    for pool in pools:
+        part.add_metric((pool.name,), pool.used / pool.size)
+        seconds.add_metric((pool.name,), _cumulative(pool.waits), pool.waited_seconds)
+    yield part
+    yield seconds
+    if replica is not None:
+        lag = math.nan if replica.lag is None else replica.lag
+        figures = {"lag": lag, "reads": replica.reads, "avoided": replica.avoided}
+        yield from _figures(REPLICA_METRICS, figures)
+
+
+def _cumulative(counts: Iterable[int]) -> list[tuple[str, float]]:
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    return list(zip(bounds, accumulate(counts), strict=True))
+
+
 def _http(requests: Mapping[str, Requests]) -> Iterator[Metric]:
     answers = CounterMetricFamily(*REQUESTS, labels=("operation", "status"))
     seconds = HistogramMetricFamily(*SECONDS, labels=("operation",))
-    bounds = [*map(str, BUCKETS), "+Inf"]
     for operation, counted in requests.items():
         for status, count in enumerate(counted.by_class):
             if count:
                 answers.add_metric((operation, f"{status}xx"), count)
-        cumulative = list(zip(bounds, accumulate(counted.by_seconds), strict=True))
-        seconds.add_metric((operation,), cumulative, counted.seconds)
+        seconds.add_metric((operation,), _cumulative(counted.by_seconds), counted.seconds)
     yield answers
     yield seconds

@@ -38,7 +38,7 @@ def migrate(connection: Connection[TupleRow], steps: list[Migration]) -> None:
     Raises StorageError if it is newer than this program or its history does not match, and
     psycopg.Error.
     """
-    (encoding,) = _row(connection, "SHOW server_encoding")
+    encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise StorageError(f"the database has the encoding {encoding}, it has to be UTF8")
     while _apply_next(connection, steps):

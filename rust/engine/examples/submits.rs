@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rankwire_engine::{
     BoardConfig, Command, Door, Engine, Limits, Policy, Recovery, Reply, Score, Submit, Ticket,
+    Write,
 };
 
 /// The server's.
@@ -85,8 +86,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if round % CHECKPOINT == 0 {
             engine.checkpoint();
         }
-        let commands = (0..batch).map(|ticket| (ticket as Ticket, source.command())).collect();
-        let times = once(&engine, door.as_ref(), commands, || take_all(&inbox), &mut out)?;
+        let writes = (0..batch).map(|t| (t as Ticket, source.command().into())).collect();
+        let times = once(&engine, door.as_ref(), writes, || take_all(&inbox), &mut out)?;
         if round >= WARM_UP {
             for (spent, (from, to)) in spent.iter_mut().zip(times.iter().zip(&times[1..])) {
                 *spent += *to - *from;
@@ -128,17 +129,17 @@ fn filled(source: &mut Source) -> Result<Engine, Box<dyn Error>> {
 fn once(
     engine: &Engine,
     door: Option<&Arc<dyn Door>>,
-    mut commands: Vec<(Ticket, Command)>,
+    mut writes: Vec<(Ticket, Write)>,
     delivered: impl Fn() -> Vec<Reply>,
     out: &mut Vec<u8>,
 ) -> Result<[Instant; STEPS.len() + 1], Box<dyn Error>> {
-    let count = commands.len();
+    let count = writes.len();
     let queue = Instant::now();
     match door {
-        Some(door) => engine.send(&mut commands, door)?,
+        Some(door) => engine.send(&mut writes, door)?,
         None => {
-            for (_, command) in commands {
-                engine.enqueue(command)?;
+            for (_, write) in writes {
+                engine.enqueue(write)?;
             }
         }
     }

@@ -9,7 +9,7 @@
 //! Of two boards of one name, which can only meet here while the end of one is still on its way, the
 //! one that came last has the name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::committer::{Sketch, Writer};
@@ -41,7 +41,11 @@ pub struct Applied {
 /// Work in progress on batches.
 pub(crate) struct Apply<'a> {
     writer: &'a mut Writer,
-    drafts: HashMap<BoardId, Sketch>,
+    /// In the order in which the boards were met: of two of one name the later one gets it.
+    drafts: Vec<Sketch>,
+    by_id: HashMap<BoardId, usize>,
+    /// Boards that ended before they were seen.
+    gone: HashSet<BoardId>,
     /// The last batch of each origin that the drafts include.
     vector: HashMap<u64, u64>,
     pub(crate) records: u64,
@@ -49,7 +53,14 @@ pub(crate) struct Apply<'a> {
 
 impl<'a> Apply<'a> {
     pub(crate) fn new(writer: &'a mut Writer) -> Self {
-        Self { writer, drafts: HashMap::new(), vector: HashMap::new(), records: 0 }
+        Self {
+            writer,
+            drafts: Vec::new(),
+            by_id: HashMap::new(),
+            gone: HashSet::new(),
+            vector: HashMap::new(),
+            records: 0,
+        }
     }
 
     /// Drafts as many batches as can be applied. With `trust`, records of unknown boards are taken
@@ -87,7 +98,8 @@ impl<'a> Apply<'a> {
     /// The drafts to publish, once the vector that goes with them is in force.
     pub(crate) fn finish(self) -> Vec<Sketch> {
         self.writer.vector.extend(self.vector);
-        self.drafts.into_values().collect()
+        self.writer.gone.extend(self.gone);
+        self.drafts
     }
 
     fn seen(&self, origin: u64) -> u64 {
@@ -104,13 +116,19 @@ impl<'a> Apply<'a> {
                 return true;
             }
             last = Some(board);
-            self.drafts.contains_key(&board)
-                || self.writer.boards.contains_key(&board)
-                || self.writer.gone.contains(&board)
+            self.is_known(board)
                 || records.iter().any(|record| {
                     matches!(record, Record::Create { board: created, .. } if *created == board)
                 })
         })
+    }
+
+    /// Whether a board is or was there.
+    fn is_known(&self, board: BoardId) -> bool {
+        self.by_id.contains_key(&board)
+            || self.writer.boards.contains_key(&board)
+            || self.writer.gone.contains(&board)
+            || self.gone.contains(&board)
     }
 
     /// Announces the scores among records that come next to their boards.
@@ -135,22 +153,18 @@ impl<'a> Apply<'a> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
         match *record {
             Record::Create { board, name, config, seed } => {
-                let is_known = self.writer.gone.contains(&board)
-                    || self.writer.boards.contains_key(&board)
-                    || self.drafts.contains_key(&board);
-                if !is_known {
+                if !self.is_known(board) {
                     let fresh = Arc::new(Board::empty(board, name, config, seed));
                     let draft = Draft::begin(fresh, self.writer.is_tracking);
-                    self.drafts.insert(board, Sketch { draft, fresh: true, dropped: false });
+                    self.add(Sketch { draft, fresh: true, dropped: false });
                 }
             }
             Record::Drop { board } => {
-                if self.draft(board).is_some()
-                    && let Some(sketch) = self.drafts.get_mut(&board)
-                {
+                if let Some(sketch) = self.sketch(board) {
                     sketch.dropped = true;
+                } else {
+                    self.gone.insert(board);
                 }
-                self.writer.gone.insert(board);
             }
             Record::Score { board, member, bits, stamp, generation } => {
                 self.writer.clock.observe(stamp);
@@ -170,14 +184,26 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
-    /// The draft of a board, started if the batches tell of the board for the first time.
+    /// The draft of a board that has not ended.
     fn draft(&mut self, board: BoardId) -> Option<&mut Draft> {
-        if !self.drafts.contains_key(&board) {
-            let found = Arc::clone(self.writer.boards.get(&board)?);
-            let draft = Draft::of(found, self.writer.is_tracking);
-            self.drafts.insert(board, Sketch { draft, fresh: false, dropped: false });
-        }
-        let sketch = self.drafts.get_mut(&board)?;
+        let sketch = self.sketch(board)?;
         (!sketch.dropped).then_some(&mut sketch.draft)
+    }
+
+    /// What is drafted of a board, started if the batches tell of the board for the first time.
+    fn sketch(&mut self, board: BoardId) -> Option<&mut Sketch> {
+        if let Some(&index) = self.by_id.get(&board) {
+            return Some(&mut self.drafts[index]);
+        }
+        let found = Arc::clone(self.writer.boards.get(&board)?);
+        let draft = Draft::of(found, self.writer.is_tracking);
+        Some(self.add(Sketch { draft, fresh: false, dropped: false }))
+    }
+
+    fn add(&mut self, sketch: Sketch) -> &mut Sketch {
+        let index = self.drafts.len();
+        self.by_id.insert(sketch.draft.board.id(), index);
+        self.drafts.push(sketch);
+        &mut self.drafts[index]
     }
 }

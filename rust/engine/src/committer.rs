@@ -229,9 +229,15 @@ impl<'a> Seal<'a> {
         } else {
             self.bytes.finish(self.writer.origin, number)
         };
-        let rejected = replies.iter_mut().filter(|reply| reply.outcome.is_err()).count() as u64;
+        let (mut rejected, mut refused) = (0, 0);
+        for reply in replies.iter_mut() {
+            match reply.outcome {
+                Ok(_) => {}
+                Err(Error::NotCommitted) => refused += 1,
+                Err(_) => rejected += 1,
+            }
+        }
         let Self { drafts, submits, changes, answers, doubted, .. } = self;
-        let refused = 0;
         Sealed {
             number,
             bytes,
@@ -276,6 +282,8 @@ impl<'a> Seal<'a> {
         let answer = Answer::new(key, request, &outcome);
         self.known.insert(key.hash(), answer.clone());
         self.answers.push(answer);
+        // It may have been refused before, in this very batch.
+        self.doubted.retain(|doubted| *doubted != key.hash());
         Ok(outcome)
     }
 
@@ -300,7 +308,7 @@ impl<'a> Seal<'a> {
         if let Ok(index) = self.draft(name) {
             let board = Arc::clone(&self.drafts[index].draft.board);
             return if board.config() == config {
-                Ok(Outcome::Board { created: false, board })
+                Ok(Outcome::board(false, &board))
             } else {
                 Err(Error::BoardConflict(name.to_owned()))
             };
@@ -313,10 +321,10 @@ impl<'a> Seal<'a> {
         let id = u64::from_le_bytes(id) >> 1;
         self.bytes.push(&Record::Create { board: id, name, config, seed });
         let board = Arc::new(Board::empty(id, name, config, seed));
-        let draft = Draft::begin(Arc::clone(&board), self.writer.is_tracking);
+        let draft = Draft::begin(Arc::clone(&board), true);
         self.count += 1;
         self.add(Sketch { draft, fresh: true, dropped: false });
-        Ok(Outcome::Board { created: true, board })
+        Ok(Outcome::board(true, &board))
     }
 
     fn drop_board(&mut self, name: &str) -> Result<Outcome, Error> {
@@ -468,7 +476,7 @@ impl<'a> Seal<'a> {
             return index.ok_or_else(unknown);
         }
         let board = self.boards.pin().get(name).map(Arc::clone).ok_or_else(unknown)?;
-        let draft = Draft::of(board, self.writer.is_tracking);
+        let draft = Draft::of(board, true);
         Ok(self.add(Sketch { draft, fresh: false, dropped: false }))
     }
 

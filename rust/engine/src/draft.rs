@@ -42,7 +42,8 @@ pub(crate) struct Draft {
     pub(crate) list: rankwire_ranklist::Draft,
     /// Whether the board is to become another than it was when the draft began.
     pub(crate) changed: bool,
-    /// Whether members that change are noted for a checkpoint.
+    /// Whether members that change are noted for a checkpoint. A sealed batch notes them always:
+    /// whether they are wanted is known when it is published.
     is_tracked: bool,
     /// What this draft adds to the board's ledger.
     pub(crate) ledger: Ledger,

@@ -49,19 +49,24 @@ pub struct Engine {
 impl Engine {
     pub(crate) fn new(writer: Writer, limits: Limits) -> Self {
         let limits = Limits { members: limits.members.min(limits::MEMBERS), ..limits };
-        let counters = Counters::default();
-        let boards = || writer.boards.values();
-        counters.members.store(boards().map(|board| board.load().len()).sum(), Relaxed);
-        Self {
+        let found: Vec<_> = writer.boards.values().map(Arc::clone).collect();
+        let engine = Self {
             origin: writer.origin,
             limits,
-            boards: boards().map(|board| (board.name().into(), Arc::clone(board))).collect(),
+            boards: papaya::HashMap::new(),
             queue: Queue::new(limits.pending_ops),
             salt: if writer.is_shared { writer.origin } else { 0 },
             writer: Mutex::new(writer),
             turn: Condvar::new(),
-            counters,
+            counters: Counters::default(),
+        };
+        let mut writer = engine.writer();
+        for board in found {
+            engine.counters.members.fetch_add(board.load().len(), Relaxed);
+            engine.name(&mut writer, board);
         }
+        drop(writer);
+        engine
     }
 
     /// The id under which this process writes its journal, fresh at every start.
@@ -227,13 +232,17 @@ impl Engine {
         }
     }
 
-    /// Notes as changed what batches tell of that have been applied already.
+    /// Notes as changed what batches tell of that have been applied already. Others are noted when
+    /// they are.
     ///
     /// # Errors
     /// [`Error::Journal`] when a batch is damaged; what those before it tell of is noted.
     pub fn mark(&self, batches: &[Batch<'_>]) -> Result<(), Error> {
         let mut writer = self.writer();
         for &(origin, number, bytes) in batches {
+            if writer.vector.get(&origin).is_none_or(|seen| number > *seen) {
+                continue;
+            }
             for record in record::decode(origin, number, bytes)? {
                 self.mark_record(&mut writer, &record);
             }
@@ -331,9 +340,13 @@ impl Engine {
         })
     }
 
-    /// Takes back a checkpoint that could not be stored: the next one includes what it had.
+    /// Takes back a checkpoint that could not be stored: the next one includes what it had, unless
+    /// changes are no longer [noted](Self::track).
     pub fn restore_dirty(&self, checkpoint: Checkpoint) {
         let mut writer = self.writer();
+        if !writer.is_tracking {
+            return;
+        }
         let Writer { ledgers, changed, dropped, .. } = &mut *writer;
         for board in checkpoint.boards {
             let id = board.board.id();
@@ -371,7 +384,10 @@ impl Engine {
             return;
         }
         let after = draft.list.len();
-        let news = draft.publish();
+        let mut news = draft.publish();
+        if !writer.is_tracking {
+            news.dirty.clear();
+        }
         self.counters.members.fetch_add(after.wrapping_sub(before), Relaxed);
         let ledger = writer.ledgers.entry(board.id()).or_default();
         let dirty = ledger.dirty.len();
@@ -444,5 +460,54 @@ impl Engine {
     /// a poisoned lock is as good as any.
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::Recovery;
+    use crate::record::BatchWriter;
+
+    /// Far more than it takes, so that a thread that stands still fails the test.
+    const PATIENCE: usize = 10_000_000;
+
+    fn wait_until(engine: &Engine, is_so: impl Fn(&Writer) -> bool) {
+        for _ in 0..PATIENCE {
+            if is_so(&engine.writer()) {
+                return;
+            }
+            thread::yield_now();
+        }
+        // Nobody must wait for a thread that is gone.
+        engine.writer().under_way = false;
+        engine.turn.notify_all();
+        panic!("it never comes to that");
+    }
+
+    /// Two who apply and one who seals wait for the end of a batch: one applies, then the seal has
+    /// its turn, then the other one applies.
+    #[test]
+    fn seals_and_batches_of_others_take_turns() {
+        let engine = Recovery::new([], []).finish(1, Limits::default(), true);
+        let batch = |origin| BatchWriter::default().finish(origin, 1);
+        let seal = || engine.seal(Duration::ZERO, || 0).expect("the engine is open");
+        let sealed = seal();
+        thread::scope(|scope| {
+            for origin in [2, 3] {
+                let engine = &engine;
+                scope.spawn(move || engine.apply(&[(origin, 1, &batch(origin))], false));
+            }
+            wait_until(&engine, |writer| writer.turns.appliers == 2);
+            let next = scope.spawn(seal);
+            wait_until(&engine, |writer| writer.turns.sealer);
+            engine.commit(sealed);
+            let sealed = next.join().expect("the seal ends");
+            assert_eq!(engine.vector().len(), 1);
+            engine.commit(sealed);
+        });
+        assert_eq!(engine.vector(), [(2, 1), (3, 1)]);
     }
 }

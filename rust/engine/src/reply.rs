@@ -29,8 +29,8 @@ pub enum Outcome {
     Board {
         /// Whether this command created it.
         created: bool,
-        /// The board. Its description also tells of what the same commit did to it after this.
-        board: Arc<Board>,
+        /// The JSON of its description, as of before the commit.
+        description: Box<[u8]>,
     },
     /// The board or the member is gone.
     Gone,
@@ -39,12 +39,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub(crate) fn board(created: bool, board: &Board) -> Self {
+        Self::Board { created, description: answer::description(board).into() }
+    }
+
     /// Appends the JSON that callers get; nothing for [`Gone`](Self::Gone).
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match self {
             Self::Submitted(receipt) => answer::write_json(receipt, out),
             Self::Batch(receipt) => answer::write_json(receipt, out),
-            Self::Board { board, .. } => answer::write_json(&answer::describe(board), out),
+            Self::Board { description, .. } => out.extend_from_slice(description),
             Self::Gone => {}
             Self::Repeat(repeat) => out.extend_from_slice(repeat.json()),
         }

@@ -1,16 +1,18 @@
-//! Many submitters, one committer and readers at the same time. Bounded by counts, not by time.
+//! Many submitters, one committer, batches of other nodes and readers at the same time. Bounded by
+//! counts, not by time.
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails, as it should")]
 
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rankwire_engine::{BoardConfig, Command, Engine, Error, Limits, Policy, Ticket};
 use serde_json::Value;
-use support::{Server, Storage, batch, page, remove, submit};
+use support::cluster::{Cluster, Journal, Node, merged, shown, visible};
+use support::{Server, Storage, batch, create, page, remove, submit};
 
 const SUBMITTERS: usize = 4;
 const COMMANDS: usize = 400;
@@ -164,5 +166,134 @@ fn every_ticket_is_answered_once_and_readers_see_one_moment_after_another() {
     let again = storage.replay(2, Limits::default());
     for name in BOARDS {
         assert_eq!(page(&again, name), page(&engine, name));
+    }
+}
+
+/// A batch of another node for the board that the one under way is about: were it let in between,
+/// the batch under way would no longer fit.
+#[test]
+fn a_batch_of_another_node_waits_for_the_one_under_way() {
+    for is_committed in [true, false] {
+        let (mut cluster, one, mut two) = pair();
+        two.catch_up(&cluster);
+        let before = shown(&two.engine);
+        one.ask(&mut cluster, submit("best", "ann", 1)).unwrap();
+        let sealed = two.seal([submit("best", "bob", 1).into()]);
+        let is_in = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                support::apply(&two.engine, &cluster.missing(&two.engine.vector()));
+                is_in.store(true, Ordering::Release);
+            });
+            // Enough for a thread that does not wait.
+            for _ in 0..20_000 {
+                thread::yield_now();
+                assert!(!is_in.load(Ordering::Acquire));
+            }
+            assert_eq!(shown(&two.engine), before);
+            let end = if is_committed { Engine::commit } else { Engine::abort };
+            assert_eq!(end(&two.engine, sealed).len(), 1);
+        });
+        assert!(is_in.load(Ordering::Acquire));
+        let members = two.engine.board("best").unwrap().load().len();
+        assert_eq!(members, 1 + u64::from(is_committed));
+    }
+}
+
+/// Two nodes, the first of which has created the boards.
+fn pair() -> (Cluster, Node, Node) {
+    let mut cluster = Cluster::default();
+    let (one, two) = (Node::new(1), Node::new(2));
+    one.ask(&mut cluster, create("best", BoardConfig::default())).unwrap();
+    let sums = BoardConfig { policy: Policy::Sum, ..BoardConfig::default() };
+    one.ask(&mut cluster, create("sum", sums)).unwrap();
+    (cluster, one, two)
+}
+
+const TURNS: usize = 300;
+
+/// Whoever seals in a loop lets batches of others in, and the other way round: each goes on until
+/// the other one has had its turns.
+#[test]
+fn sealing_and_applying_take_turns() {
+    let (mut cluster, one, two) = pair();
+    // More than enough to go on with, so that neither is ever idle.
+    for score in 0..TURNS {
+        one.ask(&mut cluster, submit("best", &format!("m{score}"), 1)).unwrap();
+    }
+    let journal = cluster.of(1);
+    let (sealed, applied) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let goes_on = |mine: &AtomicUsize, other: &AtomicUsize| {
+        let mine = mine.fetch_add(1, Ordering::AcqRel);
+        assert!(mine < RETRIES, "the other one never gets its turn");
+        mine < TURNS || other.load(Ordering::Acquire) < TURNS
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while goes_on(&sealed, &applied) {
+                two.engine.commit(two.seal([submit("best", "own", 1).into()]));
+            }
+        });
+        scope.spawn(|| {
+            // The first batches again and again, the next one now and then.
+            for count in (1..).map(|turn: usize| (turn / 2).min(journal.len() - 1)) {
+                support::apply(&two.engine, [&journal[0], &journal[count]]);
+                if !goes_on(&applied, &sealed) {
+                    break;
+                }
+            }
+        });
+    });
+    assert!(sealed.into_inner() >= TURNS && applied.into_inner() >= TURNS);
+}
+
+/// Of three commands each.
+const BATCHES: usize = COMMANDS / 3;
+
+/// Two nodes write as fast as they can while each takes in what the other one has written.
+#[test]
+fn nodes_that_write_and_exchange_at_the_same_time_end_up_the_same() {
+    let (cluster, mut one, mut two) = pair();
+    two.catch_up(&cluster);
+    let cluster = Mutex::new(cluster);
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for (place, node) in [&one, &two].into_iter().enumerate() {
+            let (cluster, start) = (&cluster, &start);
+            let other = 2 - place as u64;
+            let busy = Arc::new(AtomicBool::new(true));
+            let writing = Arc::clone(&busy);
+            scope.spawn(move || {
+                let _end = Finally(|| writing.store(false, Ordering::Release));
+                start.wait();
+                let mut commands = commands(place);
+                for _ in 0..BATCHES {
+                    let some: Vec<_> = commands.by_ref().take(3).map(Into::into).collect();
+                    let mut sealed = node.seal(some);
+                    node.store(&mut cluster.lock().unwrap(), &mut sealed);
+                    assert_eq!(node.engine.commit(sealed).len(), 3);
+                }
+            });
+            scope.spawn(move || {
+                start.wait();
+                while busy.load(Ordering::Acquire) {
+                    let news: Journal = {
+                        let cluster = cluster.lock().unwrap();
+                        let missing = cluster.missing(&node.engine.vector());
+                        missing.into_iter().filter(|batch| batch.0 == other).collect()
+                    };
+                    support::apply(&node.engine, &news);
+                    thread::yield_now();
+                }
+            });
+        }
+    });
+    let cluster = cluster.into_inner().unwrap();
+    let expected = visible(merged(&cluster.journal));
+    for node in [&mut one, &mut two] {
+        node.catch_up(&cluster);
+        assert_eq!(shown(&node.engine), expected);
+        node.checkpoint();
+        assert_eq!(visible(support::cluster::stored(&node.tables)), expected);
     }
 }

@@ -10,9 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use rankwire_engine::{
-    BoardConfig, Command, Door, Engine, Error, Limits, Policy, Recovery, Reply, Sealed, Ticket,
+    BoardConfig, Command, Door, Engine, Error, Limits, Outcome, Policy, Recovery, Reply, Sealed,
+    Ticket, Write, WriteKey,
 };
 use serde_json::Value;
+use support::cluster::{Cluster, Node};
 use support::{START_MS, batch, create, drop_board, remove, submit, tickets};
 
 /// What a door was told of a command.
@@ -83,10 +85,15 @@ fn seal(engine: &Engine) -> Sealed {
 
 #[track_caller]
 fn send<const N: usize>(engine: &Engine, door: &Arc<Recorder>, commands: [(Ticket, Command); N]) {
-    let mut commands = commands.into();
+    let mut writes = commands.map(plain).into();
     let door: Arc<dyn Door> = Arc::<Recorder>::clone(door);
-    assert_eq!(engine.send(&mut commands, &door), Ok(()));
-    assert!(commands.is_empty());
+    assert_eq!(engine.send(&mut writes, &door), Ok(()));
+    assert!(writes.is_empty());
+}
+
+/// A write without a key.
+fn plain((ticket, command): (Ticket, Command)) -> (Ticket, Write) {
+    (ticket, command.into())
 }
 
 fn failed(ticket: Ticket, error: Error) -> (Ticket, Told) {
@@ -157,10 +164,10 @@ fn a_stalled_engine_refuses_what_doors_sent_and_send() {
     assert_eq!(door.take(), [refused.to_vec()]);
 
     let as_door: Arc<dyn Door> = Arc::<Recorder>::clone(&door);
-    let commands = vec![(3, submit("b", "ada", 1)), (4, submit("b", "ada", 1))];
-    let mut left = commands.clone();
+    let writes = [3, 4].map(|ticket| plain((ticket, submit("b", "ada", 1))));
+    let mut left = writes.to_vec();
     assert_eq!(engine.send(&mut left, &as_door), Err(Error::NotCommitted));
-    assert_eq!(left, commands);
+    assert_eq!(left, writes);
     assert_eq!(engine.stats().not_committed_total, 5);
     assert_eq!(engine.stats().pending_ops, 0);
     engine.resume();
@@ -176,7 +183,7 @@ fn a_closed_engine_answers_what_doors_sent_before() {
     send(&engine, &door, [(1, submit("b", "ada", 1))]);
     engine.close();
     let as_door: Arc<dyn Door> = Arc::<Recorder>::clone(&door);
-    let mut left = vec![(2, submit("b", "ada", 1))];
+    let mut left = vec![plain((2, submit("b", "ada", 1)))];
     assert_eq!(engine.send(&mut left, &as_door), Err(Error::Closed));
     assert_eq!(left.len(), 1);
     assert!(engine.commit(seal(&engine)).is_empty());
@@ -192,10 +199,11 @@ fn a_full_queue_takes_what_fits_in_order() {
     let as_door: Arc<dyn Door> = Arc::<Recorder>::clone(&door);
     engine.enqueue(submit("c", "ada", 1)).unwrap();
     let two = batch("b", &[("ada", 2), ("bob", 2)]);
-    let mut left = vec![(1, submit("b", "ada", 1)), (2, two.clone()), (3, submit("b", "ada", 3))];
+    let writes = [(1, submit("b", "ada", 1)), (2, two), (3, submit("b", "ada", 3))].map(plain);
+    let mut left = writes.to_vec();
     assert_eq!(engine.send(&mut left, &as_door), Err(Error::Busy));
     // The small command behind the large one would fit, but the order counts for more.
-    assert_eq!(left, [(2, two), (3, submit("b", "ada", 3))]);
+    assert_eq!(left, writes[1..]);
     assert_eq!(engine.stats().pending_ops, 2);
     assert_eq!(engine.commit(seal(&engine)).len(), 1);
     assert_eq!(engine.send(&mut left, &as_door), Ok(()));
@@ -203,6 +211,68 @@ fn a_full_queue_takes_what_fits_in_order() {
     engine.commit(seal(&engine));
     let answered: Vec<_> = door.take().concat().into_iter().map(|(ticket, _)| ticket).collect();
     assert_eq!(answered, [1, 2, 3]);
+}
+
+/// However often the batch is sealed until the storage takes it.
+#[test]
+fn doors_get_answers_to_writes_that_came_before() {
+    let mut cluster = Cluster::default();
+    let node = Node::new(1);
+    node.ask(&mut cluster, create("b", BoardConfig::default())).unwrap();
+    let kept = Arc::new(Keeper::default());
+    let door: Arc<dyn Door> = Arc::<Keeper>::clone(&kept);
+    let keyed = |ticket: Ticket, text: &str, score| {
+        let key = Some(WriteKey::new("", text).unwrap());
+        (ticket, Write { command: submit("b", "ada", score), key })
+    };
+    node.engine.send(&mut vec![keyed(1, "x", 1), keyed(2, "y", 2)], &door).unwrap();
+    assert!(node.write(&mut cluster, []).is_empty());
+    let first = kept.take();
+
+    cluster.is_terse = true;
+    let mut writes = vec![
+        keyed(3, "y", 2),
+        plain((4, submit("b", "ada", 3))),
+        keyed(5, "x", 1),
+        keyed(6, "x", 2),
+    ];
+    node.engine.send(&mut writes, &door).unwrap();
+    let own = node.engine.enqueue(keyed(0, "x", 1).1).unwrap();
+    let mut sealed = node.seal([]);
+    node.store(&mut cluster, &mut sealed);
+    assert_eq!(cluster.refusals, 2);
+    assert!(kept.take().is_empty());
+    assert_eq!(tickets(&node.engine.commit(sealed)), [own]);
+    let told = kept.take();
+    let told: Vec<_> = told.iter().map(|(ticket, told)| (*ticket, &**told)).collect();
+    let (x, y) = (format!("again {}", first[0].1), format!("again {}", first[1].1));
+    assert_eq!(told[0], (3, &*y));
+    assert!(told[1].1.contains(r#""score":3,"#) && told[1].1.contains(r#""version":3"#));
+    assert_eq!(told[2], (5, &*x));
+    assert_eq!(told[3], (6, &*Error::KeyReused.to_string()));
+    assert_eq!(told.len(), 4);
+}
+
+/// Keeps what it is told: JSON, with a mark in front if it was told before, or what is wrong.
+#[derive(Debug, Default)]
+struct Keeper(Mutex<Vec<(Ticket, String)>>);
+
+impl Keeper {
+    fn take(&self) -> Vec<(Ticket, String)> {
+        take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Door for Keeper {
+    fn deliver(&self, replies: Vec<Reply>) {
+        let told = |reply: Reply| match reply.outcome {
+            Ok(outcome @ Outcome::Repeat(_)) => format!("again {}", support::json(&outcome)),
+            Ok(outcome) => support::json(&outcome),
+            Err(error) => error.to_string(),
+        };
+        let told = replies.into_iter().map(|reply| (reply.ticket, told(reply)));
+        self.0.lock().unwrap().extend(told);
+    }
 }
 
 /// It would hang if a lock of the engine were held.
@@ -224,10 +294,12 @@ fn a_door_may_use_the_engine_while_it_gets_replies() {
     let echo = Arc::new(Echo(Arc::downgrade(&engine), Mutex::default()));
     let door: Arc<dyn Door> = Arc::<Echo>::clone(&echo);
     for ticket in 0..3 {
-        engine.send(&mut vec![(ticket, submit("b", &ticket.to_string(), 1))], &door).unwrap();
+        engine
+            .send(&mut vec![plain((ticket, submit("b", &ticket.to_string(), 1)))], &door)
+            .unwrap();
         engine.commit(seal(&engine));
     }
-    engine.send(&mut vec![(3, submit("b", "x", 1))], &door).unwrap();
+    engine.send(&mut vec![plain((3, submit("b", "x", 1)))], &door).unwrap();
     engine.stall();
     assert_eq!(*echo.1.lock().unwrap(), [0, 1, 2, 3]);
 }
@@ -295,7 +367,7 @@ fn send_all(engine: &Engine, door: &Arc<Recorder>) -> Vec<Ticket> {
     while next < COMMANDS || !waiting.is_empty() {
         for ticket in (next..COMMANDS).take(7) {
             let member = (ticket % 20).to_string();
-            waiting.push((ticket, submit(["b", "c"][ticket as usize % 2], &member, 1)));
+            waiting.push(plain((ticket, submit(["b", "c"][ticket as usize % 2], &member, 1))));
             next = ticket + 1;
         }
         match engine.send(&mut waiting, &as_door) {

@@ -7,10 +7,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rankwire_engine::{
-    BatchReceipt, BoardConfig, Command, Error, Limits, Order, Outcome, Policy, Score, ScoreType,
-    Stats, Submit, TieBreak, answer,
+    Applied, BatchReceipt, BoardConfig, Command, Error, Limits, Order, Outcome, Policy, Score,
+    ScoreType, Stats, Stop, Submit, TieBreak, answer,
 };
-use support::{Server, batch, create, drop_board, item, remove, submit, text, tickets};
+use support::{Server, Storage, batch, create, drop_board, item, remove, submit, text, tickets};
 
 fn board() -> BoardConfig {
     BoardConfig::default()
@@ -216,6 +216,7 @@ mod life_of_a_batch {
             not_committed_total: 0,
             batches_total: 3,
             journal_bytes_total: journal as u64,
+            applied_records_total: 0,
             pending_ops: 0,
             boards: 1,
             members: 2,
@@ -570,18 +571,6 @@ mod boards {
             assert_eq!(server.page("b"), live);
         }
     }
-
-    #[test]
-    fn a_restart_continues_the_journal_of_an_origin_that_comes_back() {
-        let mut server = trio();
-        let engine = server.storage.recover(server.engine.origin(), Limits::default());
-        server.engine = engine;
-        let sealed = server.seal([submit("b", "dan", 1)]);
-        assert_eq!(sealed.number, 3);
-        server.commit(sealed);
-        server.restart();
-        assert_eq!(server.seal([submit("b", "dan", 2)]).number, 1);
-    }
 }
 
 mod checkpoints {
@@ -666,7 +655,7 @@ mod checkpoints {
             generation: 0,
         };
         let message = |reason| Error::Checkpoint { board: "b".into(), reason };
-        let mut recovery = Recovery::new([]);
+        let mut recovery = Recovery::new([], []);
         assert_eq!(
             recovery.board(&stored.row, vec![row("a"), row("a")]),
             Err(message("a member has two rows"))
@@ -681,20 +670,31 @@ mod checkpoints {
             recovery.board(&stored.row, vec![row("b")]),
             Err(message("the board has two rows"))
         );
+    }
 
+    #[test]
+    fn a_journal_is_read_on_from_the_vector_and_without_gaps() {
+        let server = trio();
         let (origin, number, bytes) = server.storage.journal[1].clone();
-        let mut recovery = Recovery::new([]);
+        let stopped = |stop| Ok(Applied { count: 0, stop: Some(stop) });
+        let all = Ok(Applied { count: 1, stop: None });
+
+        let engine = Recovery::new([], []).finish(9, Limits::default(), false);
+        assert_eq!(engine.apply(&[(origin, number, &bytes)], false), stopped(Stop::Gap));
+        assert_eq!(engine.apply(&[(origin, number, &bytes)], true), stopped(Stop::Gap));
+        assert_eq!(engine.vector(), []);
+
+        let engine = Recovery::new([(origin, number - 1)], []).finish(9, Limits::default(), false);
         assert_eq!(
-            recovery.replay(origin, number, &bytes),
-            Err(Error::Journal { origin, number, reason: "a batch before it is missing" })
-        );
-        let mut recovery = Recovery::new([(origin, number - 1)]);
-        assert_eq!(
-            recovery.replay(origin, number, &bytes[1..]),
+            engine.apply(&[(origin, number, &bytes[1..])], false),
             Err(Error::Journal { origin, number, reason: "checksum mismatch" })
         );
-        assert_eq!(recovery.replay(origin, number, &bytes), Ok(()));
-        assert_eq!(recovery.replay(origin, number, b"seen and not read"), Ok(()));
+        assert_eq!(engine.apply(&[(origin, number, &bytes)], false), stopped(Stop::Board));
+        assert_eq!(engine.vector(), [(origin, number - 1)]);
+        assert_eq!(engine.apply(&[(origin, number, &bytes)], true), all);
+        assert_eq!(engine.vector(), [(origin, number)]);
+        assert_eq!(engine.apply(&[(origin, number, b"seen and not read")], false), all);
+        assert_eq!(engine.stats().boards, 0);
     }
 
     /// However often and late other origins tell of it.
@@ -704,26 +704,30 @@ mod checkpoints {
         let (member, bits, stamp, generation) = ("ada", 1, 1, 0);
         let score = Record::Score { board: 5, member, bits, stamp, generation };
         let end = Record::Drop { board: 5 };
-        let mut recovery = Recovery::new([]);
-        for (origin, record) in (1..).zip([&create, &score, &create]) {
-            recovery.replay(origin, 1, &alone(origin, record)).unwrap();
+        for (records, counts) in
+            [(&[&create, &score, &create][..], (1, 1)), (&[&create, &end, &create, &score], (0, 0))]
+        {
+            let journal: Vec<_> =
+                (1..).zip(records).map(|(origin, record)| alone(origin, record)).collect();
+            let (at_once, one_by_one) = (Storage::default(), Storage::default());
+            let at_once = at_once.replay(9, Limits::default());
+            let one_by_one = one_by_one.replay(9, Limits::default());
+            support::apply(&at_once, &journal);
+            for batch in &journal {
+                support::apply(&one_by_one, [batch]);
+            }
+            for engine in [at_once, one_by_one] {
+                assert_eq!((engine.stats().boards, engine.stats().members), counts);
+                assert_eq!(engine.stats().applied_records_total, journal.len() as u64);
+            }
         }
-        let lived = recovery.finish(9, Limits::default());
-        assert_eq!((lived.stats().boards, lived.stats().members), (1, 1));
-
-        let mut recovery = Recovery::new([]);
-        for (origin, record) in (1..).zip([&create, &end, &create, &score]) {
-            recovery.replay(origin, 1, &alone(origin, record)).unwrap();
-        }
-        let ended = recovery.finish(9, Limits::default());
-        assert_eq!((ended.stats().boards, ended.stats().members), (0, 0));
     }
 
     /// The first batch of an origin, with one record.
-    fn alone(origin: u64, record: &Record<'_>) -> Vec<u8> {
+    fn alone(origin: u64, record: &Record<'_>) -> (u64, u64, Vec<u8>) {
         let mut batch = BatchWriter::default();
         batch.push(record);
-        batch.finish(origin, 1)
+        (origin, 1, batch.finish(origin, 1))
     }
 
     #[test]

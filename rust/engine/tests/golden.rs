@@ -1,10 +1,16 @@
-//! The journal's bytes: golden vectors, written down from the format's description by other means
-//! than this crate, and every kind of damage that must be noticed.
+//! What is stored: golden vectors of the journal's bytes and of the answers to writes with keys,
+//! written down from the formats' descriptions by other means than this crate, and every kind of
+//! damage that must be noticed.
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails, as it should")]
+
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rankwire_engine::record::{self, BatchWriter, Record};
-use rankwire_engine::{BoardConfig, Error, Limits, Order, Policy, Recovery, ScoreType, TieBreak};
+use rankwire_engine::{
+    Applied, BoardConfig, Command, Error, Limits, Order, Policy, Recovery, Score, ScoreType,
+    Submit, TieBreak, Write, WriteKey,
+};
 
 /// Where the golden batches stand.
 const ORIGIN: u64 = 0x0102_0304_0506_0708;
@@ -320,6 +326,97 @@ fn text_that_is_not_utf8_is_refused() {
     assert_refused(&seal(&bytes), "UTF-8");
 }
 
+/// The key `order 66` of `scope é`, and digests of requests: every kind of command, each in a life
+/// of the board in which it succeeds. With the answer that is kept, whose first byte tells its kind.
+#[test]
+fn golden_answers() {
+    let board = || String::from("season-1.eu_west");
+    let submit = |member: &str, score, at_ms| Submit { member: member.into(), score, at_ms };
+    let single = |member: &str, score, at_ms| Command::Submit {
+        board: board(),
+        submit: submit(member, score, at_ms),
+    };
+    let create = |config| Command::Create { board: board(), config };
+    let floats = BoardConfig {
+        player_submits: true,
+        ..config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member)
+    };
+    let pair = vec![submit("ada", Score::Int(1), None), submit("bob", Score::Float(2.5), Some(7))];
+    let received = |rest: &str| format!(r#"0{{"board":"season-1.eu_west",{rest}}}"#);
+    let jose = |changed| {
+        let (score, rank) = if changed { ("null", "null") } else { ("-42", "1") };
+        received(&format!(
+            r#""member":"José 日本","score":-42,"rank":1,"previous_score":{score},"previous_rank":{rank},"changed":{changed},"version":1"#
+        ))
+    };
+    let described = |kind, config: &str| {
+        format!(r#"{kind}{{"board":"season-1.eu_west",{config},"version":0,"total":0}}"#)
+    };
+    let whole =
+        r#""score":"int64","order":"desc","policy":"best","ties":"first","player_submits":false"#;
+    let players =
+        r#""score":"float64","order":"asc","policy":"last","ties":"member","player_submits":true"#;
+    let golden = [
+        (create(BoardConfig::default()), "087f60bd64d9a4109beed856abbfdaca", described(2, whole)),
+        (create(BoardConfig::default()), "087f60bd64d9a4109beed856abbfdaca", described(1, whole)),
+        (
+            single("José 日本", Score::Int(-42), Some(1_700_000_000_000)),
+            "e3ed9084790eb0bb621f927ec900549c",
+            jose(true),
+        ),
+        (
+            single("José 日本", Score::Int(-42), None),
+            "0427259edbd384dd626f9d998b3c5fc7",
+            jose(false),
+        ),
+        (Command::Drop { board: board() }, "41431431c3d879eecc13aa4858ac91ff", "0".into()),
+        (create(floats), "84b2b39aa764ec64b99cf80048433126", described(2, players)),
+        (
+            Command::Batch { board: board(), submits: Vec::new() },
+            "64d54d10d2e3c96cd0088ab718bbafc3",
+            received(r#""submitted":0,"changed":0,"version":0"#),
+        ),
+        (
+            Command::Batch { board: board(), submits: pair },
+            "9cfb6bc933604978876ff87a8a7f48ec",
+            received(r#""submitted":2,"changed":2,"version":2"#),
+        ),
+        (
+            single("ada", Score::Float(-1.5), Some(-1)),
+            "f627983a98dd13efabf94edb2807a27a",
+            received(
+                r#""member":"ada","score":1.0,"rank":1,"previous_score":1.0,"previous_rank":1,"changed":false,"version":2"#,
+            ),
+        ),
+        (
+            single("🏆", Score::Int(0), None),
+            "cd9a5ff609018b54d24c5b8f8d7a90f1",
+            received(
+                r#""member":"🏆","score":0.0,"rank":1,"previous_score":null,"previous_rank":null,"changed":true,"version":3"#,
+            ),
+        ),
+        (
+            Command::Remove { board: board(), member: "🏆".into() },
+            "c4b57d49b629b59583b1470d86e13ac0",
+            "0".into(),
+        ),
+    ];
+    let engine = Recovery::new([], []).finish(1, Limits::default(), false);
+    for (number, (command, ..)) in golden.iter().enumerate() {
+        let text = if number == 0 { "order 66".into() } else { format!("order {number}") };
+        let key = Some(WriteKey::new("scope é", &text).unwrap());
+        engine.enqueue(Write { command: command.clone(), key }).unwrap();
+    }
+    let sealed = engine.seal(Duration::ZERO, || 1_700_000_000_000).unwrap();
+    assert_eq!(sealed.answers[0].key[..], unhex("d3d38ab3a6779d209b2bdb003b091bc0"));
+    assert_eq!(sealed.answers.len(), golden.len());
+    for (kept, (command, request, answer)) in sealed.answers.iter().zip(&golden) {
+        assert_eq!(kept.request[..], unhex(request), "{command:?}");
+        let (kind, json) = kept.answer.split_first().unwrap();
+        assert_eq!(&format!("{kind}{}", std::str::from_utf8(json).unwrap()), answer);
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Draw {
     tag: u8,
@@ -364,9 +461,12 @@ proptest! {
     #[test]
     fn any_records_can_be_applied(draws in prop::collection::vec(draw(), 0..20)) {
         let records: Vec<_> = draws.iter().map(Draw::record).collect();
-        let mut recovery = Recovery::new([(ORIGIN, NUMBER - 1)]);
-        prop_assert_eq!(recovery.replay(ORIGIN, NUMBER, &encode(&records)), Ok(()));
-        let engine = recovery.finish(1, Limits::default());
+        let engine = Recovery::new([(ORIGIN, NUMBER - 1)], []).finish(1, Limits::default(), false);
+        let batch = encode(&records);
+        engine.apply(&[(ORIGIN, NUMBER, &batch)], false).unwrap();
+        let all = Applied { count: 1, stop: None };
+        prop_assert_eq!(engine.apply(&[(ORIGIN, NUMBER, &batch)], true), Ok(all));
+        prop_assert_eq!(engine.vector(), [(ORIGIN, NUMBER)]);
         engine.boards("", 10);
         for part in engine.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.boards) {
             part.rows(0, usize::MAX);

@@ -13,7 +13,7 @@ use rankwire_engine::{
     ScoreType, Submit, TieBreak, answer,
 };
 use support::model::{MAX_BOARDS, MAX_MEMBERS, Model, Time};
-use support::{START_MS, Server, drop_board, item, remove, text};
+use support::{START_MS, Server, Storage, drop_board, item, remove, text};
 
 const LIMITS: Limits = Limits { pending_ops: 1_000, boards: MAX_BOARDS, members: MAX_MEMBERS };
 

@@ -6,7 +6,9 @@
 //! | `top` | `{"board","limit"?,"offset"?}`, limit 1 to 1000, 10 if absent | a page |
 //! | `around` | `{"board","member","radius"?}`, radius 0 to 500, 5 if absent | a page |
 //! | `count` | `{"board","min"?,"max"?}` | a count |
-//! | `submit` | `{"board","member"?,"score","at"?}`; without a member, a player's own | a receipt |
+//! | `submit` | `{"board","member"?,"score","at"?,"id"?}`; without a member, a player's own | a receipt |
+//!
+//! A submit with an `id` counts once, however often its caller sends it.
 //!
 //! Every complaint begins with the name of the field that it is about.
 
@@ -14,7 +16,10 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use rankwire_engine::{Engine, Error, Score, Submit, answer, check_board_name, check_member};
+use rankwire_access::Caller;
+use rankwire_engine::{
+    Command, Engine, Error, Score, Submit, Write, WriteKey, answer, check_board_name, check_member,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -88,6 +93,8 @@ pub(crate) fn refusal(error: &Error) -> CommandError {
         Error::MemberName | Error::TooManyMembers(_) => bad("member", error),
         Error::Score(_) | Error::Overflow(_) => bad("score", error),
         Error::At(_) => bad("at", error),
+        Error::Key => bad("id", error),
+        Error::KeyReused => CommandError::IdReused,
         _ => CommandError::Internal,
     }
 }
@@ -97,6 +104,25 @@ pub(crate) fn refusal(error: &Error) -> CommandError {
 pub(crate) struct SubmitCall {
     pub(crate) board: String,
     pub(crate) submit: Submit,
+    id: Option<Id>,
+}
+
+/// The id that a caller gave a submit.
+#[derive(Debug, PartialEq)]
+struct Id {
+    /// Whose it is: see [`scope`].
+    scope: String,
+    text: String,
+    key: WriteKey,
+}
+
+/// What keeps the ids of two callers apart. The HTTP API makes the same texts
+/// (`python/rankwire/api/idempotency.py`), so a caller may repeat through either door.
+fn scope(caller: &Caller) -> String {
+    match caller {
+        Caller::Everybody => caller.kind().to_owned(),
+        _ => format!("{}:{}", caller.kind(), caller.name()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -109,6 +135,19 @@ struct SubmitData<'a> {
     score: Number,
     #[serde(borrow)]
     at: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
+/// A submit on a trunk.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Relayed<'a> {
+    /// Whose the id is, if it has one.
+    #[serde(borrow)]
+    scope: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    submit: SubmitData<'a>,
 }
 
 /// A JSON number as a score.
@@ -129,11 +168,27 @@ impl From<Number> for Score {
 }
 
 impl SubmitCall {
-    /// Reads one; `own` is the member to submit for if none is named.
-    pub(crate) fn read(data: &[u8], own: Option<&str>) -> Result<Self, CommandError> {
+    /// Reads one of a client. A player submits for itself if it names nobody.
+    pub(crate) fn read(data: &[u8], caller: &Caller) -> Result<Self, CommandError> {
         let Ok(data) = serde_json::from_slice::<SubmitData<'_>>(data) else {
             return Err(complaint(data));
         };
+        Self::of(&data, caller.member(), || scope(caller))
+    }
+
+    /// Reads one that a hub process hands on.
+    pub(crate) fn relayed(data: &[u8]) -> Result<Self, CommandError> {
+        let Ok(Relayed { scope, submit }) = serde_json::from_slice(data) else {
+            return Err(bad("data", "is not what hub processes send"));
+        };
+        Self::of(&submit, None, || scope.unwrap_or_default().into_owned())
+    }
+
+    fn of(
+        data: &SubmitData<'_>,
+        own: Option<&str>,
+        scope: impl FnOnce() -> String,
+    ) -> Result<Self, CommandError> {
         check_board_name(&data.board).map_err(|error| bad("board", error))?;
         let member = match (&data.member, own) {
             (Some(member), _) => member.as_ref(),
@@ -143,19 +198,39 @@ impl SubmitCall {
         check_member(member).map_err(|error| bad("member", error))?;
         let at_ms = data.at.as_deref().map(milliseconds).transpose()?;
         let submit = Submit { member: member.to_owned(), score: data.score.into(), at_ms };
-        Ok(Self { board: data.board.into_owned(), submit })
+        let id = data.id.as_deref().map(|text| Id::new(scope(), text)).transpose()?;
+        Ok(Self { board: data.board.clone().into_owned(), submit, id })
+    }
+
+    /// The submit for the engine.
+    pub(crate) fn into_write(self) -> Write {
+        let Self { board, submit, id } = self;
+        Write { command: Command::Submit { board, submit }, key: id.map(|id| id.key) }
     }
 
     /// The submit for another hub.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let Self { board, submit } = self;
+        let Self { board, submit, id } = self;
         let mut data = serde_json::json!({
             "board": board, "member": submit.member, "score": submit.score,
         });
         if let Some(at) = submit.at_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
             data["at"] = at.to_string().into();
         }
-        data.to_string().into_bytes()
+        let mut relayed = serde_json::json!({});
+        if let Some(Id { scope, text, .. }) = id {
+            data["id"] = text.as_str().into();
+            relayed["scope"] = scope.as_str().into();
+        }
+        relayed["submit"] = data;
+        relayed.to_string().into_bytes()
+    }
+}
+
+impl Id {
+    fn new(scope: String, text: &str) -> Result<Self, CommandError> {
+        let key = WriteKey::new(&scope, text).map_err(|error| refusal(&error))?;
+        Ok(Self { scope, text: text.to_owned(), key })
     }
 }
 
@@ -169,13 +244,17 @@ fn milliseconds(at: &str) -> Result<i64, CommandError> {
 /// What is wrong with the data of a submit.
 fn complaint(data: &[u8]) -> CommandError {
     let diagnose = || {
-        let params = Params::read(data, &["board", "member", "score", "at"])?;
+        let params = Params::read(data, &["board", "member", "score", "at", "id"])?;
         params.name("board", check_board_name)?;
         if params.0.contains_key("member") {
             params.name("member", check_member)?;
         }
         params.bound("score")?.ok_or_else(|| bad("score", "is required"))?;
-        params.name("at", |_| Ok(()))?;
+        for field in ["at", "id"] {
+            if params.0.contains_key(field) {
+                params.name(field, |_| Ok(()))?;
+            }
+        }
         Ok(())
     };
     diagnose().err().unwrap_or_else(|| bad("data", "must be an object"))
@@ -249,12 +328,38 @@ impl Params {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rankwire_access::{Access, Boards, Mode, Policy, Scopes, new_token_key, sign_token};
+    use serde_json::json;
+
     use super::*;
 
-    fn submit(data: &str, own: Option<&str>) -> Result<(String, Submit), String> {
-        SubmitCall::read(data.as_bytes(), own)
+    fn submit(data: &str, caller: &Caller) -> Result<(String, Submit), String> {
+        SubmitCall::read(data.as_bytes(), caller)
             .map(|call| (call.board, call.submit))
             .map_err(|error| error.to_string())
+    }
+
+    fn player(member: &str) -> Arc<Caller> {
+        let access = Access::new(Policy {
+            mode: Mode::Keys,
+            anonymous_read: false,
+            audience: None,
+            issuer: None,
+            key_submits_per_second: 0,
+            member_submits_per_second: 0,
+        });
+        let signer = new_token_key("HS256", "one").unwrap();
+        let jwks = format!(r#"{{"keys":[{}]}}"#, signer.public_jwk);
+        access.set_token_keys(jwks.as_bytes()).unwrap();
+        let claims = serde_json::json!({"sub": member, "exp": 1000}).to_string();
+        let token = sign_token(signer.private_jwk.as_bytes(), claims.as_bytes()).unwrap();
+        access.identify(Some(&token), 1).unwrap()
+    }
+
+    fn key(id: &str) -> Caller {
+        Caller::Key { id: id.into(), scopes: Scopes::default(), boards: Boards::ALL }
     }
 
     #[test]
@@ -262,27 +367,34 @@ mod tests {
         let one = |member: &str, score, at_ms| {
             ("b".to_owned(), Submit { member: member.to_owned(), score, at_ms })
         };
+        let bob = player("bob");
         let good = [
-            (r#"{"board":"b","member":"ann","score":5}"#, None, one("ann", Score::Int(5), None)),
-            (r#"{"score":-0.5,"board":"b"}"#, Some("bob"), one("bob", Score::Float(-0.5), None)),
+            (
+                r#"{"board":"b","member":"ann","score":5}"#,
+                &Caller::Everybody,
+                one("ann", Score::Int(5), None),
+            ),
+            (r#"{"score":-0.5,"board":"b"}"#, &*bob, one("bob", Score::Float(-0.5), None)),
             (
                 r#"{"board":"b","member":"a\"n","score":1,"at":"1970-01-01T00:00:01.0019+00:00"}"#,
-                Some("bob"),
+                &bob,
                 one("a\"n", Score::Int(1), Some(1001)),
             ),
             (
                 r#"{"board":"b","member":"a","score":1,"at":"1969-12-31T23:59:59.9999Z"}"#,
-                None,
+                &key("k"),
                 one("a", Score::Int(1), Some(-1)),
             ),
         ];
-        for (data, own, expected) in good {
-            assert_eq!(submit(data, own), Ok(expected), "{data}");
+        for (data, caller, expected) in good {
+            assert_eq!(submit(data, caller), Ok(expected), "{data}");
         }
     }
 
     #[test]
     fn complaints_name_the_field() {
+        let too_long = json!({"board": "b", "member": "a", "score": 1, "id": "x".repeat(129)});
+        let too_long = too_long.to_string();
         let bad = [
             ("", "data"),
             ("[]", "data"),
@@ -297,9 +409,14 @@ mod tests {
             (r#"{"board":"b","member":"a","score":1,"at":5}"#, "at"),
             (r#"{"board":"b","member":"a","score":1,"at":"yesterday"}"#, "at"),
             (r#"{"board":"b","member":"a","score":1,"at":"2026-01-01T00:00:00"}"#, "at"),
+            (r#"{"board":"b","member":"a","score":1,"id":7}"#, "id"),
+            (r#"{"board":"b","member":"a","score":1,"id":""}"#, "id"),
+            (r#"{"board":"b","member":"a","score":1,"id":"é"}"#, "id"),
+            (r#"{"board":"b","member":"a","score":1,"id":"a\u007f"}"#, "id"),
+            (&too_long, "id"),
         ];
         for (data, field) in bad {
-            let error = submit(data, None).unwrap_err();
+            let error = submit(data, &Caller::Everybody).unwrap_err();
             assert!(error.starts_with(&format!("bad request: {field}: ")), "{data}: {error}");
         }
     }
@@ -307,8 +424,37 @@ mod tests {
     #[test]
     fn a_submit_reads_the_same_at_the_next_hub() {
         let data = r#"{"board":"b","member":"日\"本","score":-7,"at":"2026-01-01T00:00:00.123Z"}"#;
-        let call = SubmitCall::read(data.as_bytes(), None).unwrap();
-        let again = SubmitCall::read(&call.to_json(), None).unwrap();
-        assert_eq!((call.board, call.submit), (again.board, again.submit));
+        let call = SubmitCall::read(data.as_bytes(), &Caller::Everybody).unwrap();
+        let again = SubmitCall::relayed(&call.to_json()).unwrap();
+        assert_eq!(call.into_write(), again.into_write());
+    }
+
+    /// The texts of the scopes are those of the HTTP API, and outlive the process.
+    #[test]
+    fn an_id_is_its_callers_own_and_stays_so_on_a_trunk() {
+        let most = "~ ".repeat(64);
+        let callers = [
+            (&*player("a"), "player:a"),
+            (&*player("a:b\"é"), "player:a:b\"é"),
+            (&key("a"), "key:a"),
+            (&Caller::Everybody, "everybody"),
+        ];
+        for (caller, scope) in callers {
+            for id in ["a", "a\"b\\", &most] {
+                let data = json!({"board": "b", "member": "m", "score": 1, "id": id}).to_string();
+                let call = SubmitCall::read(data.as_bytes(), caller).unwrap();
+                let again = SubmitCall::relayed(&call.to_json()).unwrap();
+                let key = Some(WriteKey::new(scope, id).unwrap());
+                assert_eq!(call.into_write().key, key, "{scope} {id}");
+                assert_eq!(again.into_write().key, key, "{scope} {id}");
+            }
+        }
+        // Nobody but a hub process names a scope.
+        for data in [
+            r#"{"board":"b","member":"m","score":1,"id":"a","scope":"key:a"}"#,
+            r#"{"scope":"key:a","submit":{"board":"b","member":"m","score":1,"id":"a"}}"#,
+        ] {
+            assert!(submit(data, &Caller::Everybody).unwrap_err().starts_with("bad request: data"));
+        }
     }
 }

@@ -8,9 +8,9 @@
 //! decided here, where the credentials are.
 //!
 //! What makes a trunk different from a client: it comes from the process itself and not from a
-//! door, so it is trusted and has no limits; the lists of `friends` get a label each; and a player's
+//! door, so it is trusted and has no limits; the lists of `friends` get a label each; a player's
 //! submit says that it is one ([`PLAYER_SUBMIT`](crate::call::PLAYER_SUBMIT)), because whether a
-//! board takes it is written with the board.
+//! board takes it is written with the board; and a submit with an id says whose id it is.
 //!
 //! If the other side is gone the hub ends: whoever started it decides what comes next.
 

@@ -292,7 +292,7 @@ async fn clients_recover_wherever_they_come_back() {
     let world = World::new(quick());
     let relay = relay(&world);
     let (here, there) = (world.hub.address(), relay.address());
-    let epoch = format!("{:x}", world.engine.board("b").unwrap().id());
+    let epoch = format!("{:x}", world.engine.life(&world.engine.board("b").unwrap()));
     for (from, to) in [(here, there), (there, here)] {
         let mut client = Client::connect(from).await;
         client.send(&json!({"id": 2, "subscribe": {"channel": TOP}}).to_string()).await;

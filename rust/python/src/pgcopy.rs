@@ -85,34 +85,52 @@ fn row(bytes: &mut &[u8]) -> Result<Tuple, &'static str> {
         FIELDS => {}
         _ => return Err("a row has another number of fields"),
     }
-    let (Some(member), Some(code), Some(stamp), Some(generation)) =
-        (field(bytes)?, field(bytes)?, field(bytes)?, field(bytes)?)
-    else {
-        return Ok(Tuple::Cut);
+    let (member, code) = (field(bytes)?, field(bytes)?);
+    let (stamp, generation) = (field(bytes)?, field(bytes)?);
+    // Once a field is cut there is nothing left for those after it.
+    let Field::Value(generation) = generation else {
+        return if matches!(generation, Field::Cut) {
+            Ok(Tuple::Cut)
+        } else {
+            Err("no generation")
+        };
     };
-    let member = member.ok_or("a member has no name")?;
+    let Field::Value(member) = member else { return Err("a member has no name") };
     let member = std::str::from_utf8(member).map_err(|_| "a name is not UTF-8")?.to_owned();
-    let key = int8(code)?.zip(int8(stamp)?);
-    let generation = int8(generation)?.and_then(|generation| u32::try_from(generation).ok());
+    let key = code.int8()?.zip(stamp.int8()?);
+    let generation = Field::Value(generation).int8()?.and_then(|n| u32::try_from(n).ok());
     let generation = generation.ok_or("a generation is out of range")?;
     Ok(Tuple::Row(MemberRow { member, key, generation }))
 }
 
-/// A field, `Some(None)` if it is NULL; `None` if it has not come as a whole.
-fn field<'a>(bytes: &mut &'a [u8]) -> Result<Option<Option<&'a [u8]>>, &'static str> {
-    let Some(length) = array(bytes).map(i32::from_be_bytes) else { return Ok(None) };
-    if length == NULL {
-        return Ok(Some(None));
-    }
-    let length = usize::try_from(length).map_err(|_| "a field has no length")?;
-    let Some((field, rest)) = bytes.split_at_checked(length) else { return Ok(None) };
-    *bytes = rest;
-    Ok(Some(Some(field)))
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    Value(&'a [u8]),
+    Null,
+    /// It has not come as a whole. Takes up all that there is.
+    Cut,
 }
 
-fn int8(field: Option<&[u8]>) -> Result<Option<i64>, &'static str> {
-    let bytes = |field: &[u8]| field.try_into().map(i64::from_be_bytes);
-    field.map(bytes).transpose().map_err(|_| "a number is not an int8")
+impl Field<'_> {
+    fn int8(self) -> Result<Option<i64>, &'static str> {
+        let Self::Value(bytes) = self else { return Ok(None) };
+        let bytes = bytes.try_into().map_err(|_| "a number is not an int8")?;
+        Ok(Some(i64::from_be_bytes(bytes)))
+    }
+}
+
+fn field<'a>(bytes: &mut &'a [u8]) -> Result<Field<'a>, &'static str> {
+    let length = array(bytes).map(i32::from_be_bytes);
+    if length == Some(NULL) {
+        return Ok(Field::Null);
+    }
+    let length = length.map(usize::try_from).transpose().map_err(|_| "a field has no length")?;
+    let Some((field, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+        *bytes = &[];
+        return Ok(Field::Cut);
+    };
+    *bytes = rest;
+    Ok(Field::Value(field))
 }
 
 fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

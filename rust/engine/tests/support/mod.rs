@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing to unwrap fails, as it should")]
 
+pub(crate) mod cluster;
 pub(crate) mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +101,8 @@ impl Storage {
         engine
     }
 
-    fn load(&self) -> Recovery {
+    /// The tables, with nothing of the journal.
+    pub(crate) fn load(&self) -> Recovery {
         let mut recovery = Recovery::new(self.vector.iter().copied(), self.gone.iter().copied());
         for StoredBoard { row, members } in self.boards.values() {
             let member_row = |(member, (key, generation)): (&String, &StoredMember)| MemberRow {
@@ -114,7 +116,18 @@ impl Storage {
     }
 }
 
+/// Takes a checkpoint, which must have as many members as the engine counts.
+pub(crate) fn take_checkpoint(engine: &Engine) -> Option<Checkpoint> {
+    let counted = engine.stats().dirty_members;
+    let checkpoint = engine.checkpoint();
+    let boards = checkpoint.iter().flat_map(|checkpoint| &checkpoint.boards);
+    assert_eq!(boards.map(|part| part.len() as u64).sum::<u64>(), counted);
+    assert_eq!(engine.stats().dirty_members, 0);
+    checkpoint
+}
+
 /// Applies batches that must all be applicable, in one go.
+#[expect(single_use_lifetimes, reason = "an argument's `impl Trait` takes no anonymous one")]
 pub(crate) fn apply<'a>(
     engine: &Engine,
     batches: impl IntoIterator<Item = &'a (u64, u64, Vec<u8>)>,
@@ -202,7 +215,7 @@ impl Server {
 
     /// Takes a checkpoint and stores it; whether there was anything to store.
     pub(crate) fn checkpoint(&mut self) -> bool {
-        let checkpoint = self.engine.checkpoint();
+        let checkpoint = take_checkpoint(&self.engine);
         if let Some(checkpoint) = &checkpoint {
             self.storage.store(checkpoint);
         }

@@ -53,6 +53,9 @@ pub enum CommandError {
     /// 404: an RPC about something that does not exist. A code of our own.
     #[error("{0}")]
     NotFound(String),
+    /// 422: the id of a submit that the caller has used for another one. A code of our own.
+    #[error("the id was used for another submit")]
+    IdReused,
 }
 
 impl CommandError {
@@ -71,6 +74,7 @@ impl CommandError {
             Self::TokenExpired => 109,
             Self::TooManyRequests => 111,
             Self::NotFound(_) => 404,
+            Self::IdReused => 422,
             Self::Relayed { code, .. } => *code,
         }
     }
@@ -164,6 +168,7 @@ mod tests {
             (CommandError::TokenExpired, 109, false),
             (CommandError::TooManyRequests, 111, true),
             (CommandError::NotFound("no such member".into()), 404, false),
+            (CommandError::IdReused, 422, false),
         ];
         for (error, code, temporary) in table {
             assert_eq!((error.code(), error.is_temporary()), (code, temporary), "{error}");

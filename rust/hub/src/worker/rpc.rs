@@ -6,7 +6,7 @@
 use std::mem::take;
 
 use rankwire_access::{Action, Caller};
-use rankwire_engine::{Command, Error, Outcome, Reply};
+use rankwire_engine::{Error, Outcome, Reply};
 
 use super::Worker;
 use crate::call::{self, SubmitCall};
@@ -76,10 +76,12 @@ impl Worker {
         data: &[u8],
         for_player: bool,
     ) -> Result<(), CommandError> {
-        let own = self.connections[slot].caller.as_deref().and_then(Caller::member);
-        let call = SubmitCall::read(data, own)?;
+        let Connection { caller, is_trunk, .. } = &self.connections[slot];
+        let caller = caller.as_deref().ok_or(CommandError::Unauthorized)?;
+        let is_player = caller.member().is_some();
+        let call =
+            if *is_trunk { SubmitCall::relayed(data)? } else { SubmitCall::read(data, caller)? };
         self.check_in_flight(slot)?;
-        let is_player = own.is_some();
         self.check_submit(slot, &call, is_player || for_player)?;
         if self.drain.is_some() {
             return Err(CommandError::Internal);
@@ -92,8 +94,7 @@ impl Worker {
             let data = call.to_json();
             self.forward(pending, method, &data);
         } else {
-            let SubmitCall { board, submit } = call;
-            self.submits.push((pending, Command::Submit { board, submit }.into()));
+            self.submits.push((pending, call.into_write()));
         }
         Ok(())
     }

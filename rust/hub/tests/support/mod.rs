@@ -3,7 +3,7 @@
 
 pub(crate) mod binary;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rankwire_access::{Access, Mode, Policy as AccessPolicy};
-use rankwire_engine::{BoardConfig, Command, Engine, Limits, Policy, Recovery, Score, Submit};
+use rankwire_engine::{
+    Answer, BoardConfig, Command, Engine, Hash, Limits, Policy, Recovery, Score, Sealed, Submit,
+};
 use rankwire_hub::ws::frame::{self, Opcode};
 use rankwire_hub::{CLOSE_CODES, Config, ERROR_CODES, Hub, Stats};
 use serde_json::{Value, json};
@@ -49,14 +51,23 @@ impl World {
     }
 
     /// The same, with limits of its own for the engine.
-    pub(crate) fn limited(mut config: Config, access: Arc<Access>, limits: Limits) -> Self {
-        config.address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let engine = Arc::new(Recovery::new([], []).finish(1, limits, false));
-        let hub = Hub::start(Arc::clone(&engine), access, config).unwrap();
-        let world = Self { engine, hub };
+    pub(crate) fn limited(config: Config, access: Arc<Access>, limits: Limits) -> Self {
+        let world = Self::around(Recovery::new([], []).finish(1, limits, false), access, config);
         world.create("b");
         world.submit("b", &[("ann", 30), ("bob", 20), ("cid", 10)]);
         world
+    }
+
+    /// One of many nodes, which has no boards yet.
+    pub(crate) fn node(config: Config, origin: u64) -> Self {
+        Self::around(Recovery::new([], []).finish(origin, Limits::default(), true), open(), config)
+    }
+
+    fn around(engine: Engine, access: Arc<Access>, mut config: Config) -> Self {
+        config.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let engine = Arc::new(engine);
+        let hub = Hub::start(Arc::clone(&engine), access, config).unwrap();
+        Self { engine, hub }
     }
 
     pub(crate) fn create(&self, board: &str) {
@@ -69,13 +80,17 @@ impl World {
         self.run(Command::Create { board: board.to_owned(), config });
     }
 
-    /// Commits what comes in until it is dropped.
+    /// Commits what comes in until it is dropped, and keeps answers as a storage does.
     pub(crate) fn committer(&self) -> Committer {
         let (engine, stop) = (Arc::clone(&self.engine), Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
+            let mut kept = HashMap::new();
             while !stopped.load(Ordering::Relaxed) {
-                let Some(sealed) = engine.seal(Duration::from_millis(5), || NOW_MS) else { return };
+                let Some(mut sealed) = engine.seal(Duration::from_millis(5), || NOW_MS) else {
+                    return;
+                };
+                keep(&engine, &mut sealed, &mut kept);
                 engine.commit(sealed);
             }
         });
@@ -124,13 +139,29 @@ impl World {
         .await;
     }
 
-    fn run(&self, command: Command) {
+    /// Does something, and returns what stands in the journal then.
+    pub(crate) fn run(&self, command: Command) -> Vec<u8> {
         self.engine.enqueue(command).unwrap();
         let sealed = self.engine.seal(Duration::ZERO, || NOW_MS).unwrap();
+        let bytes = sealed.bytes.clone();
         for reply in self.engine.commit(sealed) {
             reply.outcome.unwrap();
         }
+        bytes
     }
+}
+
+/// Keeps the answers of a batch, but seals it again without what was answered before.
+fn keep(engine: &Engine, sealed: &mut Sealed, kept: &mut HashMap<Hash, Answer>) {
+    loop {
+        let keys = sealed.answers.iter().map(|answer| &answer.key).chain(&sealed.doubted);
+        let known: Vec<_> = keys.filter_map(|key| kept.get(key).cloned()).collect();
+        if known.is_empty() {
+            break;
+        }
+        engine.again(sealed, known, Vec::new(), || NOW_MS);
+    }
+    kept.extend(sealed.answers.iter().map(|answer| (answer.key, answer.clone())));
 }
 
 /// A thread that commits.
