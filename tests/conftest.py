@@ -8,6 +8,7 @@ from fix_postgres import new_postgres, postgres, postgres_server, postgres_templ
 from fix_redis import new_redis, redis_cluster, redis_sentinel, redis_server
 from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
+from fix_storage import new_place, place
 
 # Its assertions should tell as much as those in tests. It is imported later.
 pytest.register_assert_rewrite("sdk_scenarios")
@@ -17,11 +18,13 @@ __all__ = [
     "directory",
     "guarded",
     "new_node",
+    "new_place",
     "new_postgres",
     "new_redis",
     "new_server",
     "no_tasks_left",
     "node_modules",
+    "place",
     "postgres",
     "postgres_server",
     "postgres_template",

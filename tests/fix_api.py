@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message
 
 from fix_access import open_access
 from rankwire import _core
-from rankwire.api.app import build
+from rankwire.api.app import Parts, build
 from rankwire.beside import open_beside
 from rankwire.model import Problem
 from rankwire.settings import Settings, Storage
@@ -131,7 +131,7 @@ async def running_api(
         settings = Settings(storage=Storage(path=path, busy_seconds=busy_seconds))
         beside = await open_beside(settings, "")
         stack.push_async_callback(beside.close)
-        app = build(writer, beside, None, access or open_access(), MAX_BODY_BYTES)
+        app = build(Parts(writer, beside), access or open_access(), MAX_BODY_BYTES)
         yield Client(app, writer)
     finally:
         await stack.aclose()

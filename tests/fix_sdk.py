@@ -48,7 +48,7 @@ from centrifuge import (  # type: ignore[import-untyped]
 from fix_access import Signer
 from fix_server import PATIENCE_SECONDS, Server, closed
 from rankwire import _core
-from rankwire.storage.keys import ApiKey, KeyStore
+from rankwire.storage.keys import ApiKey, SqliteKeys
 
 Event = dict[str, Any]
 
@@ -387,7 +387,7 @@ _GUARDED_FLAGS: Final = (
 def guard(server: Server) -> Guarded:
     """Make a server ask for keys, and know one for the tests and a signer of tokens."""
     text, key_id, digest = _core.Access.new_key()
-    with KeyStore(server.directory) as store:
+    with SqliteKeys(server.directory) as store:
         scopes = ("read", "submit", "admin", "operator")
         store.add(ApiKey(key_id, "tests", digest, scopes, (), time.time_ns() // 1_000_000))
     signer = Signer()

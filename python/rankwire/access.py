@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rankwire import _core
+from rankwire.settings import shown_url
 from rankwire.storage import StorageError
-from rankwire.storage.keys import KeyStore
+from rankwire.storage.keys import open_keys
 
 if TYPE_CHECKING:
-    from rankwire.settings import Auth, Settings
+    from rankwire.settings import Auth, Settings, Storage
 
 # Between two looks at what may have changed.
 _LOOK_SECONDS: Final = 1.0
@@ -53,34 +54,41 @@ def refusal(settings: Settings, *, knows_anybody: bool) -> tuple[str, str] | Non
     `knows_anybody` tells whether there is an API key or a token key. Where only this machine
     reaches the server, everything may start.
     """
-    auth, path = settings.auth, shlex.quote(str(settings.storage.path))
+    auth, storage = settings.auth, _storage_flag(settings.storage)
     addresses = {"http.host": settings.http.host, "live.host": settings.live.host}
     exposed = [f"{name} {host}" for name, host in addresses.items() if not is_loopback(host)]
     if not exposed or (auth.mode == "keys" and knows_anybody):
         return None
     where = f"other machines reach {' and '.join(exposed)}"
     create = (
-        "\n  rankwire keys create --name admin --scope read --scope submit --scope admin"
-        f" --storage-path {path}"
+        f"\n  rankwire keys create --name admin --scope read --scope submit --scope admin {storage}"
     )
     if auth.mode == "keys":
         why = "nobody could do anything there: auth.mode is keys, and there is no key"
         return f"{where}, and {why}", f"create one:{create}"
     why = "auth.mode is open: everybody there could change every board"
-    serve = f"\n  rankwire serve --auth-mode keys --storage-path {path} ..."
+    serve = f"\n  rankwire serve --auth-mode keys {storage} ..."
     way_out = f"create a key and ask for it, or listen on 127.0.0.1 only:{create}{serve}"
     return f"{where}, and {why}", way_out
 
 
+def _storage_flag(storage: Storage) -> str:
+    """Name the storage for a command line; a password is left out of it."""
+    if storage.url:
+        return f"--storage-url {shlex.quote(shown_url(storage.url))}"
+    return f"--storage-path {shlex.quote(str(storage.path))}"
+
+
 class _ApiKeys:
-    """The keys of the database."""
+    """The keys of the storage."""
 
     name = "API keys"
 
-    def __init__(self, access: _core.Access, directory: Path) -> None:
-        self.place = f"storage.path: {directory}"
+    def __init__(self, access: _core.Access, storage: Storage) -> None:
+        at_url, at_path = f"storage.url: {shown_url(storage.url)}", f"storage.path: {storage.path}"
+        self.place = at_url if storage.url else at_path
         self._access = access
-        self._store = KeyStore(directory)
+        self._store = open_keys(storage)
         self._is_due = True
         self.count = 0
 
@@ -132,8 +140,8 @@ class _TokenKeys:
 class Guard:
     """The `Access` of a server, with a thread that keeps it fresh in mode `keys`."""
 
-    def __init__(self, auth: Auth, directory: Path) -> None:
-        """Read the API keys in `directory` and the token keys.
+    def __init__(self, auth: Auth, storage: Storage) -> None:
+        """Read the API keys of the storage and the token keys.
 
         Raises StorageError or AccessError when they cannot be read.
         """
@@ -152,7 +160,7 @@ class Guard:
         self._thread = threading.Thread(target=self._look_forever, name="access")
         if auth.mode == "open":
             return
-        self._sources.append(_ApiKeys(self.access, directory))
+        self._sources.append(_ApiKeys(self.access, storage))
         if auth.tokens:
             self._sources.append(_TokenKeys(self.access, Path(auth.tokens)))
         for source in self._sources:

@@ -356,6 +356,28 @@ class Count(msgspec.Struct, frozen=True):
     total: Total
 
 
+class BoardDigest(msgspec.Struct, frozen=True):
+    """A board in few bytes: what holds the same members at the same places has the same digest."""
+
+    id: Annotated[str, Meta(description="Which life of the name it is, hexadecimal.")]
+    board: BoardName
+    version: Annotated[
+        int, Meta(description="As counted by this node; others may count otherwise.")
+    ]
+    total: Total
+    digest: Annotated[str, Meta(description="Of members, scores and times.")]
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """What the server holds in memory, to be compared with other nodes or with the storage."""
+
+    vector: Annotated[
+        dict[str, int],
+        Meta(description="The last batch that is included, of each run of a server (decimal)."),
+    ]
+    boards: Annotated[list[BoardDigest], Meta(description="All boards, by name.")]
+
+
 class Status(msgspec.Struct, frozen=True):
     """How the server is."""
 

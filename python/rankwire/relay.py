@@ -39,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # The server's own to act on: it ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guard = Guard(settings.auth, settings.storage.path)
+    guard = Guard(settings.auth, settings.storage)
     guard.start()
     try:
         with _sharing(settings, guard, cluster):

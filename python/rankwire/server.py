@@ -18,6 +18,7 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
 import structlog
 import uvloop
 from granian.constants import Interfaces
@@ -25,22 +26,24 @@ from granian.server.embed import Server as Granian
 
 from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
-from rankwire.api.app import build
+from rankwire.api.app import Parts, build
 from rankwire.api.door import Door
+from rankwire.api.routes import OPERATIONS, SERVER
+from rankwire.beside import Beside, open_beside
 from rankwire.live import Live
 from rankwire.settings import SettingsError, shown_url
 from rankwire.storage import StorageError
+from rankwire.storage.postgres import PostgresStorage
 from rankwire.storage.sqlite import SqliteStorage
+from rankwire.sync.rates import Rates
+from rankwire.sync.region import Region
 from rankwire.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from starlette.types import ASGIApp
-
     from rankwire.settings import Settings
     from rankwire.storage import Storage
-    from rankwire.sync.region import Region
 
 # How long requests are given to finish when the server stops.
 _GRACE_SECONDS: Final = 5.0
@@ -145,8 +148,9 @@ class _Node:
         self._stack.callback(storage.close)
         limits = settings.limits
         engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
+        beside = await self._beside(region)
         if region is not None:
-            await self._join(region, engine, guard)
+            await self._join(region, engine, guard, beside)
         writer = Writer(
             engine,
             storage,
@@ -157,7 +161,9 @@ class _Node:
         writer.start()
         self._stack.push_async_callback(writer.stop)
         live = await self._live(engine, region, guard, on_live_failure)
-        door.open(self._api(writer, region, live, guard))
+        parts = Parts(writer, beside, live.hub if live else None, region)
+        served = SERVER if settings.node.role == "hub" else OPERATIONS
+        door.open(build(parts, guard.access, settings.http.max_body_bytes, served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
         stats = engine.stats()
@@ -166,25 +172,33 @@ class _Node:
         _announce(settings, guard, (port, live_port), time.monotonic() - started)
         return writer
 
-    async def _join(self, region: Region, engine: _core.Engine, guard: Guard) -> None:
+    async def _beside(self, region: Region | None) -> Beside:
+        """Open what is kept beside the boards."""
+
+        def tell(members: list[str]) -> None:
+            if region is not None:
+                region.tell(msgspec.msgpack.encode({"k": "profiles", "m": members}))
+
+        beside = await open_beside(self._settings, region.cluster if region else "", tell)
+        self._stack.push_async_callback(beside.close)
+        return beside
+
+    async def _join(
+        self, region: Region, engine: _core.Engine, guard: Guard, beside: Beside
+    ) -> None:
         """Follow the other nodes, and wait until this one has what they have."""
+        region.listen(_forgetter(beside))
         if self._settings.redis.url:
-            self._share_rates(region, guard)
+            rates = Rates(guard.access, region.tell)
+            region.listen(rates.hear)
+            rates.start()
+            self._ends_on_thread(rates.stop)
         await asyncio.to_thread(region.start, engine)
         self._ends_on_thread(region.stop)
         while not self._stop.is_set():
             if await asyncio.to_thread(region.wait_level, _LEVEL_SECONDS):
                 return
             _log.info("waiting to be level with the other nodes", degraded=region.degraded)
-
-    def _share_rates(self, region: Region, guard: Guard) -> None:
-        """Tell the other nodes what callers spend here, and hear of what they spend there."""
-        from rankwire.sync.rates import Rates  # noqa: PLC0415  # as in _storage
-
-        rates = Rates(guard.access, region.tell)
-        region.listen(rates.hear)
-        rates.start()
-        self._ends_on_thread(rates.stop)
 
     async def _live(
         self, engine: _core.Engine, region: Region | None, guard: Guard, fail: Callable[[], None]
@@ -196,15 +210,6 @@ class _Node:
         self._ends_on_thread(live.stop)
         return live
 
-    def _api(
-        self, writer: Writer, region: Region | None, live: Live | None, guard: Guard
-    ) -> ASGIApp:
-        hub = live.hub if live else None
-        body_bytes = self._settings.http.max_body_bytes
-        if region is None:
-            return build(writer, hub, guard.access, body_bytes)
-        return build(writer, hub, guard.access, body_bytes, lambda: region.degraded)
-
     def _ends_on_thread(self, end: Callable[[], None]) -> None:
         self._stack.push_async_callback(asyncio.to_thread, end)
 
@@ -214,10 +219,6 @@ def _storage(settings: Settings) -> tuple[Storage, Region | None]:
     kept = settings.storage
     if not kept.url:
         return SqliteStorage(kept.path, kept.busy_seconds, kept.journal_days), None
-    # Only now: who uses SQLite need not load what PostgreSQL needs.
-    from rankwire.storage.postgres import PostgresStorage  # noqa: PLC0415
-    from rankwire.sync.region import Region  # noqa: PLC0415
-
     storage = PostgresStorage(kept)
     try:
         return storage, Region(settings.redis, storage)
@@ -226,12 +227,24 @@ def _storage(settings: Settings) -> tuple[Storage, Region | None]:
         raise SettingsError([f"redis.url: {error}"]) from error
 
 
+def _forgetter(beside: Beside) -> Callable[[dict[str, object]], None]:
+    """Make the handler of news about profiles that other nodes have changed."""
+    loop = asyncio.get_running_loop()
+
+    def hear(message: dict[str, object]) -> None:
+        members = message.get("m")
+        if message.get("k") == "profiles" and isinstance(members, list):
+            loop.call_soon_threadsafe(beside.profiles.forget, members)
+
+    return hear
+
+
 def _guard(settings: Settings) -> Guard:
     """Read who may do what. Raises AccessError where a server must not start like this."""
     # What the settings alone tell comes first, so that a refusal makes no files.
     if settings.auth.mode == "open" and (words := refusal(settings, knows_anybody=False)):
         raise AccessError("; ".join(words))
-    guard = Guard(settings.auth, settings.storage.path)
+    guard = Guard(settings.auth, settings.storage)
     if words := refusal(settings, knows_anybody=guard.access.knows_anybody()):
         guard.stop()
         raise AccessError("; ".join(words))

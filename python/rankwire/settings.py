@@ -147,7 +147,10 @@ class Storage(msgspec.Struct, frozen=True):
     ] = ""
     replica_url: Annotated[
         str,
-        Meta(description="Replica of that database, to read history from; empty for none."),
+        Meta(
+            description="Replica of that database, to read history and profiles from; empty for "
+            "none."
+        ),
     ] = ""
     replica_lag_seconds: Annotated[
         float,

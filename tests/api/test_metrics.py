@@ -73,9 +73,10 @@ def test_the_manual_lists_exactly_the_metrics(server: Server) -> None:
     """Asked of a whole server: it has watchers' metrics too."""
     text = server.get("/metrics").body.decode()
     ours = set(re.findall(r"^# HELP (rankwire_\S+)", text, re.MULTILINE))
-    of_postgres = {name for _, name, _ in (*metrics.POOL_METRICS, *metrics.REPLICA_METRICS)}
+    rows = (*metrics.POOL_METRICS, *metrics.REPLICA_METRICS, *metrics.SYNC_METRICS)
+    of_postgres = {name for _, name, _ in rows}
     assert ours | of_postgres | {metrics.POOL_SECONDS[0]} == _table("Metrics")
-    for _, name, meaning in (*metrics.POOL_METRICS, *metrics.REPLICA_METRICS):
+    for _, name, meaning in rows:
         assert f"| `{name}` | {meaning} |" in MANUAL
     tables = (metrics.CORE_METRICS, metrics.LIVE_METRICS)
     assert {name for table in tables for _, name, _ in table} <= ours

@@ -45,7 +45,9 @@ def _read(content: bytes, size: int) -> _core.Engine:
 @pytest.mark.parametrize("size", [*range(1, 40), 1000])
 def test_pieces_of_any_size_give_the_same(size: int) -> None:
     engine = _read(_WHOLE, size)
-    assert b'{"rank":1,"member":"zo\xc3\xab","score":9223372036854775807}' in engine.page("a", 0, 9)[0]
+    assert (
+        b'{"rank":1,"member":"zo\xc3\xab","score":9223372036854775807}' in engine.page("a", 0, 9)[0]
+    )
     assert b'{"rank":2,"member":"ann","score":10}' in engine.page("a", 0, 9)[0]
     assert engine.stats()["members"] == 2
 

@@ -15,7 +15,7 @@ from rankwire import _core, access
 from rankwire.access import AccessError, Guard, is_loopback, refusal
 from rankwire.cli import main
 from rankwire.settings import Auth, Http, Live, Settings, Storage
-from rankwire.storage.keys import ApiKey, KeyStore
+from rankwire.storage.keys import ApiKey, SqliteKeys
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_command_of_a_refusal_makes_the_server_start(
     (command,) = [line for line in way_out.splitlines() if line.startswith("  rankwire keys")]
     done = CliRunner().invoke(main, shlex.split(command)[1:])
     assert done.exit_code == 0, done.output
-    guard = Guard(auth, directory)
+    guard = Guard(auth, Storage(path=directory))
     assert refusal(settings, knows_anybody=guard.access.knows_anybody()) is None
     guard.stop()
 
@@ -96,7 +96,7 @@ def new_guard(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     guards: list[Guard] = []
 
     def make(**auth: str) -> Guard:
-        guards.append(Guard(Auth(mode="keys", **auth), directory))  # type: ignore[arg-type]
+        guards.append(Guard(Auth(mode="keys", **auth), Storage(path=directory)))  # type: ignore[arg-type]
         guards[-1].start()
         return guards[-1]
 
@@ -113,7 +113,7 @@ def _is_known(guard: Guard, credential: str) -> bool:
     return True
 
 
-def _add(store: KeyStore, key_id: str = "", *scopes: str) -> str:
+def _add(store: SqliteKeys, key_id: str = "", *scopes: str) -> str:
     text, new_id, digest = _core.Access.new_key()
     store.add(ApiKey(key_id or new_id, "x", digest, scopes or ("read",), (), 1))
     return text
@@ -122,7 +122,7 @@ def _add(store: KeyStore, key_id: str = "", *scopes: str) -> str:
 def test_keys_come_and_go_while_the_server_runs(
     directory: Path, new_guard: Callable[..., Guard]
 ) -> None:
-    with KeyStore(directory) as store:
+    with SqliteKeys(directory) as store:
         first = _add(store)
         guard = new_guard()
         assert _is_known(guard, first)
@@ -137,7 +137,7 @@ def test_keys_come_and_go_while_the_server_runs(
 def test_revoked_keys_stay_so_after_a_restart(
     directory: Path, new_guard: Callable[..., Guard]
 ) -> None:
-    with KeyStore(directory) as store:
+    with SqliteKeys(directory) as store:
         key = _add(store)
         store.revoke(key.split("_")[1], 2)
     guard = new_guard()
@@ -148,7 +148,7 @@ def test_revoked_keys_stay_so_after_a_restart(
 def test_what_is_kept_but_makes_no_sense_is_an_error(
     directory: Path, new_guard: Callable[..., Guard]
 ) -> None:
-    with KeyStore(directory) as store:
+    with SqliteKeys(directory) as store:
         _add(store, "x" * 12, "emperor")
     with pytest.raises(AccessError, match=r"storage.path: .*: .*scope"):
         new_guard()
@@ -228,7 +228,7 @@ def _heard(capsys: pytest.CaptureFixture[str], said: list[str]) -> str:
 
 
 def test_mode_open_reads_and_makes_nothing(directory: Path) -> None:
-    guard = Guard(Auth(tokens="/nowhere"), directory)
+    guard = Guard(Auth(tokens="/nowhere"), Storage(path=directory))
     guard.start()
     assert guard.describe() == "open: everybody may do everything"
     assert _is_known(guard, "x")
@@ -243,12 +243,12 @@ def test_one_look_that_fails_does_not_end_the_looking(
     guard = new_guard()
     failed: list[str] = []
 
-    def fail(_: KeyStore) -> bool:
+    def fail(_: SqliteKeys) -> bool:
         failed.append("x")
         raise RuntimeError("on purpose")
 
-    with monkeypatch.context() as context, KeyStore(directory) as store:
-        context.setattr(KeyStore, "changed", fail)
+    with monkeypatch.context() as context, SqliteKeys(directory) as store:
+        context.setattr(SqliteKeys, "changed", fail)
         until(lambda: len(failed) > 1, "two looks")
         key = _add(store)
     until(lambda: _is_known(guard, key), "the new key")

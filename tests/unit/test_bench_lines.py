@@ -40,10 +40,10 @@ def test_http_line_compares_medians_of_the_first_load(others: float, noisy: bool
 def test_restart_line_says_how_many_times_faster_ours_is() -> None:
     ours = [bench_restart.Start(total, process=0.5, cpu=1.0, others=0.0) for total in (1, 2, 9)]
     theirs = [bench_restart.Start(4, process=0.0, cpu=1.0, others=0.2)]
-    options = bench_restart.Options(members=10, changes=5, restarts=3)
+    options = bench_restart.Options(["sqlite"], members=10, changes=5, restarts=3)
     line = msgspec.json.decode(
         bench_restart.result_line(
-            bench_restart.Kept(ours, disk_mib=1.0, tail_members=5),
+            {"sqlite": bench_restart.Kept(ours, disk_mib=1.0, tail_members=5)},
             bench_restart.Kept(theirs, disk_mib=1.0),
             options,
         )
@@ -62,7 +62,7 @@ def test_scores_of_members_and_changes_are_distinct() -> None:
 
 
 def test_changes_name_only_members_and_each_at_most_once() -> None:
-    options = bench_restart.Options(members=100, changes=30, restarts=1)
+    options = bench_restart.Options(["sqlite"], members=100, changes=30, restarts=1)
     names = [name for name, _ in bench_restart.changed_scores(options)]
     assert len(set(names)) == 30
     assert set(names) <= {bench_restart.member(number) for number in range(100)}

@@ -54,7 +54,7 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 def test_serve_has_a_flag_for_every_setting() -> None:
     command = importlib.import_module("rankwire.cli.serve").command
     flags = {option for parameter in command.params for option in parameter.opts}
-    assert {field.flag for field in settings.FIELDS} | {"--config"} == flags
+    assert {field.flag for field in settings.FIELDS} | {"--config", "--role"} == flags
 
 
 def test_wrong_settings_are_listed_and_exit_with_2() -> None:

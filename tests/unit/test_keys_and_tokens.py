@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fix_postgres import Database
 from rankwire import _core
 from rankwire.cli import main
-from rankwire.storage.keys import ApiKey, KeyStore
+from rankwire.storage.keys import ApiKey, SqliteKeys
+from rankwire.storage.keys_postgres import PostgresKeys
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,7 @@ def _run(*words: str, code: int = 0) -> Result:
 
 
 def _stored(directory: str = "rankwire-data") -> list[ApiKey]:
-    with KeyStore(Path(directory)) as store:
+    with SqliteKeys(Path(directory)) as store:
         return store.all()
 
 
@@ -128,6 +130,23 @@ def test_a_directory_without_keys_stays_so() -> None:
         expected = f"Error: there are no keys in {Path('wrong').resolve()}; name the server's"
         assert done.stderr.startswith(expected)
     assert not Path("wrong").exists()
+
+
+def test_keys_of_nodes_stand_in_their_database(postgres: Database) -> None:
+    create = ["keys", "create", "--name", "game", "--scope", "read"]
+    done = _run(*create, "--storage-url", postgres.url)
+    assert f"Its hash is in {postgres.url}, the key nowhere" in done.stderr
+    with PostgresKeys(postgres.url) as store:
+        (key,) = store.all()
+    assert _knows(key, done.stdout.strip())
+    assert key.id in _run("keys", "list", "--storage-url", postgres.url).stdout
+    _run("keys", "revoke", key.id, "--storage-url", postgres.url)
+    with PostgresKeys(postgres.url) as store:
+        assert store.all()[0].revoked_ms is not None
+    assert not Path("rankwire-data").exists()
+    away = "postgresql://me:secret@127.0.0.1:1/x"
+    done = _run(*create, "--storage-url", away, code=1)
+    assert done.stderr.startswith("Error: cannot open the API keys in postgresql://me:***@")
 
 
 def _mode(file: str) -> int:

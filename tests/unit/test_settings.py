@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from rankwire import settings as module
-from rankwire.settings import FIELDS, Settings, SettingsError, load, reference_table
+from rankwire.settings import (
+    FIELDS,
+    Settings,
+    SettingsError,
+    load,
+    reference_table,
+    shown_url,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -234,3 +241,28 @@ def test_every_setting_is_described_and_bounded() -> None:
     assert len(FIELDS) == sum(
         len(msgspec.structs.fields(s.type)) for s in msgspec.structs.fields(Settings)
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://me@host:5432/db?sslmode=require", None),
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec:ret@h1,h2:1/db", "postgresql://me:***@h1,h2:1/db"),
+        ("postgresql://me:secret@/db?host=/run", "postgresql://me:***@/db?host=/run"),
+        ("postgresql://h/db?user=me&password=secret&x=1", "postgresql://h/db?user=me&password=***&x=1"),
+        ("postgresql://h/db?sslpassword=secret", "postgresql://h/db?sslpassword=***"),
+        # Not how it is written, but how it happens.
+        ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec/ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:sec?ret@host/db", "postgresql://me:***@host/db"),
+        ("redis://:secret@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss+sentinel://u:secret@a:1,b:2/scores", "rediss+sentinel://u:***@a:1,b:2/scores"),
+        ("host=db user=me password=secret dbname=x", "host=db user=me password=*** dbname=x"),
+        ("host=db password = 'sec ret\\'s' user=me", "host=db password = *** user=me"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_urls_are_shown_without_their_passwords(url: str, shown: str | None) -> None:
+    assert shown_url(url) == (url if shown is None else shown)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rankwire import _core
 from rankwire.api.gate import open_gate
 from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
@@ -21,14 +23,13 @@ from rankwire.api.operations import Endpoint, Operation
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
 from rankwire.api.routes import OPERATIONS
 from rankwire.api.service import Degraded, Service
+from rankwire.beside import Beside
 from rankwire.ops.metrics import Requests, scraper
+from rankwire.sync.region import Region
+from rankwire.writer import Writer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from rankwire import _core
-    from rankwire.beside import Beside
-    from rankwire.writer import Writer
 
 UNMATCHED: Final = "unmatched"
 """Name in the metrics for requests that no operation takes."""
@@ -36,22 +37,33 @@ UNMATCHED: Final = "unmatched"
 _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """What the API is an API of."""
+
+    writer: Writer
+    beside: Beside
+    hub: _core.Hub | None = None
+    region: Region | None = None
+    """The other nodes, if there may be any."""
+
+
 def build(
-    writer: Writer,
-    beside: Beside,
-    hub: _core.Hub | None,
+    parts: Parts,
     access: _core.Access,
     max_body_bytes: int,
-    degraded: Degraded = list,
+    served: tuple[Operation, ...] = OPERATIONS,
 ) -> ASGIApp:
-    """Make the API over a running writer, for whom `access` knows. Has no lifespan of its own."""
-    requests = {operation.name: Requests() for operation in OPERATIONS}
+    """Make the API over running parts, for whom `access` knows. Has no lifespan of its own.
+
+    With other `served` operations than all of them, the lean path is left out.
+    """
+    requests = {operation.name: Requests() for operation in served}
     requests[UNMATCHED] = Requests()
-    scrape = scraper(writer, beside, hub, requests)
-    service = Service(writer, beside, document(OPERATIONS), scrape, degraded)
-    gate = open_gate(access, writer.engine)
+    scrape = scraper(parts.writer, parts.beside, parts.hub, parts.region, requests)
+    service = Service(parts.writer, parts.beside, document(served), scrape, _reasons(parts.region))
+    gate = open_gate(access, parts.writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}
-    for operation in OPERATIONS:
+    for operation in served:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [
         Route(
@@ -62,7 +74,12 @@ def build(
         )
         for path, operations in by_path.items()
     ]
-    return Hot(service, requests, gate, _framework(routes, requests[UNMATCHED]))
+    framework = _framework(routes, requests[UNMATCHED])
+    return Hot(service, requests, gate, framework) if served is OPERATIONS else framework
+
+
+def _reasons(region: Region | None) -> Degraded:
+    return (lambda: region.degraded) if region is not None else list
 
 
 def _framework(routes: list[Route], unmatched: Requests) -> ASGIApp:

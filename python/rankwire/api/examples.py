@@ -68,4 +68,16 @@ HISTORY: Final[_Example] = {
     ],
     "next": "17.0",
 }
+DIGEST: Final[_Example] = {
+    "vector": {"4611686018427387904": 3},
+    "boards": [
+        {
+            "id": "1f3c5a7b9d2e4f60",
+            "board": "season-1",
+            "version": 3,
+            "total": 2,
+            "digest": "7d1a54127b222502",
+        }
+    ],
+}
 COUNT: Final[_Example] = {"board": "season-1", "version": 3, "count": 1, "total": 2}

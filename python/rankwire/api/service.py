@@ -7,6 +7,7 @@ write with a key that the core knows is answered as it was the first time.
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -33,8 +34,10 @@ from rankwire.api.problems import INVALID, UNAVAILABLE, ProblemError, classify
 from rankwire.model import (
     AroundQuery,
     BoardConfig,
+    BoardDigest,
     BoardsQuery,
     CountQuery,
+    Digest,
     Names,
     Status,
     Submit,
@@ -194,6 +197,18 @@ class Service:
         """Give the metrics in the format that the scraper prefers."""
         content_type, text = self._scrape(accept)
         return start(200, (b"content-type", content_type)), text
+
+    async def digest(self) -> Answer:
+        """Give digests of all boards, made on a thread, as those of large ones take a second."""
+        vector, boards = await asyncio.to_thread(self._engine.digest)
+        answer = Digest(
+            {str(origin): number for origin, number in vector},
+            [
+                BoardDigest(f"{board:x}", name, version, total, digest)
+                for board, name, version, total, digest in boards
+            ],
+        )
+        return JSON_OK, msgspec.json.encode(answer)
 
     def openapi(self) -> Answer:
         """Give the document that describes all this."""

@@ -24,6 +24,9 @@ COMMANDS: Mapping[str, str] = {
     "top": "Print the top of a board, or watch it move.",
     "keys": "Create, list and revoke API keys.",
     "tokens": "Make keys for players' tokens, and tokens to try them.",
+    "verify": "Prove that a server's boards are what is stored.",
+    "backup": "Write boards, profiles and keys into one file.",
+    "restore": "Put a backup into an empty storage.",
     "doctor": "Check settings, storage, ports and limits before a start.",
 }
 """Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""

@@ -104,6 +104,22 @@ class Page(msgspec.Struct, frozen=True):
     entries: tuple[RankedEntry, ...]
 
 
+class DigestOfBoard(msgspec.Struct, frozen=True):
+    """What a server says of a board in few bytes."""
+
+    id: str
+    board: str
+    total: int
+    digest: str
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """What a server holds, and which commits that includes."""
+
+    vector: dict[str, int]
+    boards: tuple[DigestOfBoard, ...]
+
+
 class _Body(msgspec.Struct, omit_defaults=True):
     member: str
     score: int | float
@@ -170,6 +186,11 @@ class Api:
         path = f"{_path(board)}/top?limit={limit}&offset={offset}"
         _, answer = await self._send("GET", path)
         return self._decode(answer, Page)
+
+    async def digest(self) -> Digest:
+        """Return digests of all boards."""
+        _, answer = await self._send("GET", "/v1/digest")
+        return self._decode(answer, Digest)
 
     async def submit(self, board: str, row: Submit, key: str) -> None:
         """Submit one score; returns when it is durable. No other call may have the key."""

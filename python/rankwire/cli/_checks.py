@@ -34,7 +34,7 @@ from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rankwire.settings import Settings
+    from rankwire.settings import Settings, Storage
 
 DATABASES = (JOURNAL_FILE, BOARDS_FILE)
 OLDEST_SQLITE = (3, 38, 0)
@@ -195,11 +195,10 @@ def _check_database(file: Path) -> Check:
 
 def check_access(settings: Settings) -> Iterator[Check]:
     """Look for a server that everybody could change, or that nobody could."""
-    path = settings.storage.path
     try:
         # Looking makes no database that is not there.
         with tempfile.TemporaryDirectory() as empty:
-            guard = Guard(settings.auth, path if _exists(path / KEYS_FILE) else Path(empty))
+            guard = Guard(settings.auth, _storage_to_look_at(settings.storage, Path(empty)))
             guard.stop()
     except (AccessError, StorageError) as error:
         yield Check("access", "fail", str(error), "let this user read it, or put it right")
@@ -209,6 +208,12 @@ def check_access(settings: Settings) -> Iterator[Check]:
         yield Check("access", "fail", why, way_out)
     else:
         yield Check("access", "ok", guard.describe())
+
+
+def _storage_to_look_at(storage: Storage, empty: Path) -> Storage:
+    if storage.url or _exists(storage.path / KEYS_FILE):
+        return storage
+    return msgspec.structs.replace(storage, path=empty)
 
 
 def check_ports(settings: Settings) -> Iterator[Check]:

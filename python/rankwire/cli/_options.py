@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+SHORT_FLAGS: Mapping[str, tuple[str, ...]] = {"node.role": ("--role",)}
+"""Other names of the flags of settings."""
+
+
 def examples(*commands: str) -> str:
     """Return the end of a help page: command lines to paste, kept as they are."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
@@ -40,6 +44,7 @@ def some_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             kind = "|".join(field.choices) or getattr(field.kind, "__name__", "text").upper()
             command = click.option(
                 field.flag,
+                *SHORT_FLAGS.get(field.name, ()),
                 field.parameter,
                 metavar={"STR": "TEXT"}.get(kind, kind),
                 help=f"{field.description} [{field.allowed}; default: {field.shown_default}]",
@@ -74,13 +79,21 @@ def _checked(*schemes: str) -> Callable[[click.Context, click.Parameter, str], s
     return check
 
 
-http_url = click.option(
-    "--url",
-    default="http://127.0.0.1:7700",
-    show_default=True,
-    callback=_checked("http", "https"),
-    help="Address of the server's HTTP API.",
-)
+def _http_url(*flags: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        *flags,
+        "url",
+        default="http://127.0.0.1:7700",
+        show_default=True,
+        callback=_checked("http", "https"),
+        help="Address of the server's HTTP API.",
+    )
+
+
+http_url = _http_url("--url")
+
+server_url = _http_url("--server", "--url")
+"""The same for commands that have other addresses as well."""
 
 key = click.option(
     "--key",

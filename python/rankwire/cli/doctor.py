@@ -10,7 +10,7 @@ import msgspec
 from rich.text import Text
 
 from rankwire import settings
-from rankwire.cli import _checks
+from rankwire.cli import _checks, _shared
 from rankwire.cli._options import examples, settings_options
 from rankwire.cli._output import Failure, console
 
@@ -59,9 +59,19 @@ def examine(config_file: Path | None, flags: Mapping[str, object]) -> Iterator[C
         yield from _checks.check_settings(file, error.problems)
         return
     yield from _checks.check_settings(file, [])
-    yield from _checks.check_storage(loaded.storage.path)
-    yield from _checks.check_databases(loaded.storage.path)
-    yield from _checks.check_access(loaded)
+    has_tables = True
+    if loaded.storage.url:
+        found = list(_shared.check_postgres(loaded.storage))
+        yield from found
+        # Looking at the keys would make them.
+        has_tables = any(check.name == "writing" for check in found)
+    else:
+        yield from _checks.check_storage(loaded.storage.path)
+        yield from _checks.check_databases(loaded.storage.path)
+    if loaded.redis.url:
+        yield _shared.check_redis(loaded.redis.url)
+    if has_tables:
+        yield from _checks.check_access(loaded)
     yield from _checks.check_ports(loaded)
     yield from _checks.check_files(loaded.live.max_connections)
     yield from _checks.check_clock(loaded.storage.path)

@@ -15,17 +15,20 @@ from rich.text import Text
 from rankwire import _core
 from rankwire.cli._options import board_patterns, examples, load_settings, some_settings
 from rankwire.cli._output import Failure, console
+from rankwire.settings import shown_url
 from rankwire.storage import StorageError
-from rankwire.storage.keys import KEYS_FILE, ApiKey, KeyStore
+from rankwire.storage.keys import KEYS_FILE, ApiKey, KeyStore, open_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rankwire.settings import Storage
+
 SCOPES: Final = ("read", "submit", "admin", "operator")
 _NAME_CHARACTERS: Final = 64
 
-_storage = some_settings("storage.path")
+_storage = some_settings("storage.path", "storage.url")
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -52,8 +55,9 @@ def command() -> None:
     """Create, list and revoke the API keys of a server.
 
     Programs send a key as 'Authorization: Bearer KEY' or as 'X-Api-Key: KEY'. The keys stand in
-    the directory of storage.path, as hashes; run these commands as the user of the server. It may
-    run meanwhile: what changes counts within two seconds. A server asks for keys in auth.mode keys.
+    the directory of storage.path, as hashes; run these commands as the user of the server. With
+    storage.url they stand in the PostgreSQL database, for all nodes. Servers may run meanwhile:
+    what changes counts within two seconds. A server asks for keys in auth.mode keys.
     """
 
 
@@ -80,7 +84,7 @@ def _checked_name(_ctx: click.Context, _option: click.Parameter, name: str) -> s
     multiple=True,
     type=click.Choice(SCOPES),
     help="What it may do. read: boards and live views. submit: scores of any member. admin: create "
-    "and delete boards, remove members. operator: metrics. Repeatable.",
+    "and delete boards, remove members. operator: metrics and digests. Repeatable.",
 )
 @board_patterns
 @_storage
@@ -100,13 +104,13 @@ def create(
     text, key_id, digest = _core.Access.new_key()
     wanted = tuple(scope for scope in SCOPES if scope in scopes)
     key = ApiKey(key_id, name, digest, wanted, tuple(dict.fromkeys(boards)), _now_ms())
-    path = settings.storage.path
-    with _opened(path) as store:
+    with _opened(settings.storage) as store:
         store.add(key)
     where = f"boards {', '.join(key.boards)}" if key.boards else "all boards"
     click.echo(f"Key {key.id} for {name}: {', '.join(key.scopes)} on {where}.", err=True)
     click.echo(
-        f"Its hash is in {path.resolve()}, the key nowhere: it is not shown again.", err=True
+        f"Its hash is in {_place(settings.storage)}, the key nowhere: it is not shown again.",
+        err=True,
     )
     click.echo(text)
     if settings.auth.mode == "open":
@@ -122,7 +126,7 @@ def create(
 @_storage
 def list_(*, as_json: bool, config_file: Path | None, **flags: str | None) -> None:
     """List the API keys, the oldest first, revoked ones as well."""
-    with _existing(load_settings(config_file, flags).storage.path) as store:
+    with _existing(load_settings(config_file, flags).storage) as store:
         listed = [_listed(key) for key in store.all()]
     if as_json:
         click.echo(msgspec.json.encode(listed).decode())
@@ -149,7 +153,7 @@ def revoke(*, key_id: str, config_file: Path | None, **flags: str | None) -> Non
 
     A running server refuses it within two seconds.
     """
-    with _existing(load_settings(config_file, flags).storage.path) as store:
+    with _existing(load_settings(config_file, flags).storage) as store:
         is_done = store.revoke(key_id, _now_ms())
         is_known = is_done or any(key.id == key_id for key in store.all())
     if not is_known:
@@ -158,19 +162,24 @@ def revoke(*, key_id: str, config_file: Path | None, **flags: str | None) -> Non
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[KeyStore]:
+def _opened(storage: Storage) -> Iterator[KeyStore]:
     try:
-        with KeyStore(path) as store:
+        with open_keys(storage) as store:
             yield store
     except StorageError as error:
         raise Failure(str(error)) from error
 
 
-def _existing(path: Path) -> AbstractContextManager[KeyStore]:
+def _existing(storage: Storage) -> AbstractContextManager[KeyStore]:
     """Open what is there: in a directory given by mistake, nothing should be made."""
-    if not (path / KEYS_FILE).exists():
-        raise Failure(f"there are no keys in {path.resolve()}; name the server's --storage-path")
-    return _opened(path)
+    if not storage.url and not (storage.path / KEYS_FILE).exists():
+        where = f"{_place(storage)}; name the server's --storage-path or --storage-url"
+        raise Failure(f"there are no keys in {where}")
+    return _opened(storage)
+
+
+def _place(storage: Storage) -> str:
+    return shown_url(storage.url) if storage.url else str(storage.path.resolve())
 
 
 def _now_ms() -> int:

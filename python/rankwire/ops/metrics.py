@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rankwire.beside import Beside
     from rankwire.profiles import Profiles
     from rankwire.storage.pool import Database
+    from rankwire.sync.region import Region
     from rankwire.writer import Writer
 
 BUCKETS: Final = WAIT_BUCKETS
@@ -48,6 +49,11 @@ CORE_METRICS: Final = (
     ),
     ("batches_total", "rankwire_commits_total", "Commits, each of all the writes that waited."),
     ("journal_bytes_total", "rankwire_journal_bytes_total", "Bytes written to the journal."),
+    (
+        "applied_records_total",
+        "rankwire_applied_records_total",
+        "Changes taken over from other nodes, and from the journal at the start.",
+    ),
     ("pending_ops", "rankwire_pending_writes", "Writes that wait for a commit."),
     ("boards", "rankwire_boards", "Boards."),
     ("members", "rankwire_members", "Members of all boards."),
@@ -56,6 +62,63 @@ CORE_METRICS: Final = (
         "oldest_read_versions",
         "rankwire_oldest_read_versions",
         "Versions published since the oldest read began; growing means a stuck thread.",
+    ),
+)
+SYNC_METRICS: Final = (
+    ("redis_up", "rankwire_sync_redis_up", "1 while Redis answers, otherwise 0."),
+    ("level", "rankwire_sync_level", "1 once the node was level with the others after its start."),
+    (
+        "lag_seconds",
+        "rankwire_sync_lag_seconds",
+        "Time since the node was known to be level; a few seconds at most when all is well.",
+    ),
+    (
+        "stream_batches_total",
+        "rankwire_sync_stream_batches_total",
+        "Batches of other nodes that came through Redis.",
+    ),
+    (
+        "storage_batches_total",
+        "rankwire_sync_storage_batches_total",
+        "Batches of other nodes that were read from PostgreSQL.",
+    ),
+    ("bytes_total", "rankwire_sync_bytes_total", "Bytes of both."),
+    (
+        "gaps_total",
+        "rankwire_sync_gaps_total",
+        "Times that what Redis had was not enough and PostgreSQL was asked.",
+    ),
+    (
+        "unknown_total",
+        "rankwire_sync_unknown_total",
+        "Batches in Redis that PostgreSQL does not know; anything but 0 is a reason to look.",
+    ),
+    (
+        "foreign_total",
+        "rankwire_sync_foreign_total",
+        "Entries and messages in Redis that are none of Rankwire's.",
+    ),
+    (
+        "published_total",
+        "rankwire_sync_published_total",
+        "Own batches told to the others through Redis.",
+    ),
+    (
+        "pointers_total",
+        "rankwire_sync_pointers_total",
+        "Those of them that were too large to go along.",
+    ),
+    (
+        "publish_dropped_total",
+        "rankwire_sync_publish_dropped_total",
+        "Own batches that Redis was not told of; the others read them from PostgreSQL.",
+    ),
+    ("news_sent_total", "rankwire_sync_news_sent_total", "Messages sent to the other nodes."),
+    ("news_dropped_total", "rankwire_sync_news_dropped_total", "Messages that could not be sent."),
+    (
+        "news_heard_total",
+        "rankwire_sync_news_heard_total",
+        "Messages heard, the node's own included.",
     ),
 )
 LIVE_METRICS: Final = (
@@ -121,6 +184,10 @@ CACHE_RATE: Final = (
     "cache_hit_rate",
     "Part of the profiles looked for in a cache that it had, since the start.",
 )
+CHECKPOINTER: Final = (
+    "rankwire_checkpointer",
+    "1 on the node that takes the checkpoints, otherwise 0.",
+)
 STORAGE_READY: Final = ("rankwire_storage_ready", "1 while the storage can commit, otherwise 0.")
 REQUESTS: Final = (
     "rankwire_http_requests_total",
@@ -154,12 +221,16 @@ class Requests:
 
 
 def scraper(
-    writer: Writer, beside: Beside, hub: _core.Hub | None, requests: Mapping[str, Requests]
+    writer: Writer,
+    beside: Beside,
+    hub: _core.Hub | None,
+    region: Region | None,
+    requests: Mapping[str, Requests],
 ) -> Scrape:
     """Make what `/metrics` answers with."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Rankwire(writer, beside, hub, requests))
+    registry.register(_Rankwire(writer, beside, hub, region, requests))
 
     def scrape(accept: str) -> tuple[bytes, bytes]:
         encode, content_type = choose_encoder(accept)
@@ -176,8 +247,10 @@ class _Rankwire(Collector):
         writer: Writer,
         beside: Beside,
         hub: _core.Hub | None,
+        region: Region | None,
         requests: Mapping[str, Requests],
     ) -> None:
+        self._region = region
         self._writer = writer
         self._beside = beside
         self._hub = hub
@@ -189,7 +262,10 @@ class _Rankwire(Collector):
             stats = self._hub.stats()
             yield from _figures(LIVE_METRICS, stats)
             yield from _by_code(LIVE_CODES, stats)
+        if self._region is not None:
+            yield from _figures(SYNC_METRICS, self._region.stats())
         yield GaugeMetricFamily(*STORAGE_READY, value=float(self._writer.trouble is None))
+        yield GaugeMetricFamily(*CHECKPOINTER, value=float(self._writer.is_leading))
         yield from _http(self._requests)
         yield from _caches(self._beside.profiles)
         if (database := self._beside.database) is not None:

@@ -1,8 +1,9 @@
-"""API keys: a small database of its own beside the boards, `keys.sqlite`.
+"""API keys: where they are kept, beside the boards but apart from them.
 
-The server reads it and the command line writes it, also while a server runs, so it takes no part in
-the lock on the directory. What is stored of a key is its hash, never its secret, and only the owner
-of the file can read even that.
+Servers read them and the command line writes them, also while servers run. What is stored of a key
+is its hash, never its secret. With SQLite they are a small database of their own, `keys.sqlite`,
+which takes no part in the lock on the directory and which only its owner can read; `keys_postgres`
+keeps them in the database that nodes share.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rankwire.settings import Storage
+
 KEYS_FILE: Final = "keys.sqlite"
 
 MOST_KEYS: Final = 10_000
@@ -29,7 +32,11 @@ MOST_KEYS: Final = 10_000
 
 # How long a statement waits for another process that writes.
 _BUSY_SECONDS: Final = 5.0
-_COLUMNS: Final = "id, name, hash, scopes, boards, created_ms, revoked_ms"
+
+COLUMNS: Final = "id, name, hash, scopes, boards, created_ms, revoked_ms"
+"""Of the table `keys`, in every storage."""
+
+Columns = tuple[str, str, bytes, str, str, int, int | None]
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -44,9 +51,77 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_ms: int
     revoked_ms: int | None = None
 
+    @classmethod
+    def of(cls, columns: Columns) -> Self:
+        """Make a key of what the table has of it."""
+        key_id, name, digest, scopes, boards, created_ms, revoked_ms = columns
+        lists = (tuple(scopes.split()), tuple(boards.split()))
+        return cls(key_id, name, digest, *lists, created_ms, revoked_ms)
 
-class KeyStore:
-    """The open database. Each method may block; use it from one thread at a time."""
+    @property
+    def columns(self) -> Columns:
+        """What the table has of the key."""
+        return (
+            *(self.id, self.name, self.hash, " ".join(self.scopes), " ".join(self.boards)),
+            *(self.created_ms, self.revoked_ms),
+        )
+
+
+class KeyStore(Protocol):
+    """The open place. Each method may block; use it from one thread at a time."""
+
+    def __enter__(self) -> Self:
+        """Use it in a block; it is closed in the end."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        ...
+
+    def add(self, key: ApiKey) -> None:
+        """Keep a new key. Durable on return. Raises StorageError, also when there are too many."""
+        ...
+
+    def revoke(self, key_id: str, now_ms: int) -> bool:
+        """End a key for ever. Durable on return. False if it is not there or revoked already."""
+        ...
+
+    def all(self) -> list[ApiKey]:
+        """Give every key, revoked ones as well, the oldest first. Raises StorageError."""
+        ...
+
+    def changed(self) -> bool:
+        """Tell whether the keys may have changed since this was last asked. Cheap.
+
+        Raises StorageError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        ...
+
+
+def open_keys(storage: Storage) -> KeyStore:
+    """Open the keys of the storage that the settings name, and make their table if it is missing.
+
+    Raises StorageError.
+    """
+    if storage.url:
+        # SQLite servers do without PostgreSQL's library.
+        from rankwire.storage.keys_postgres import PostgresKeys  # noqa: PLC0415
+
+        return PostgresKeys(storage.url)
+    return SqliteKeys(storage.path)
+
+
+def too_many() -> StorageError:
+    """Say that no more keys can be added."""
+    return StorageError(f"there are {MOST_KEYS} keys already: revoke some first")
+
+
+class SqliteKeys:
+    """A `KeyStore` in a file of a directory."""
 
     def __init__(self, directory: Path) -> None:
         """Open, create or migrate the database. Raises StorageError."""
@@ -63,23 +138,19 @@ class KeyStore:
         self.close()
 
     def add(self, key: ApiKey) -> None:
-        """Keep a new key. Durable on return. Raises StorageError, also when there are too many."""
-        row = (
-            *(key.id, key.name, key.hash, " ".join(key.scopes), " ".join(key.boards)),
-            *(key.created_ms, key.revoked_ms),
-        )
+        """See `KeyStore.add`."""
         with self._errors("write"):
             # One statement, so that keys which are made at once cannot pass the limit together.
             added = self._connection.execute(
-                f"INSERT INTO keys ({_COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ? "  # noqa: S608 - our own names
+                f"INSERT INTO keys ({COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ? "  # noqa: S608 - our own names
                 "WHERE (SELECT count(*) FROM keys WHERE revoked_ms IS NULL) < ?",
-                (*row, MOST_KEYS),
+                (*key.columns, MOST_KEYS),
             ).rowcount
         if not added:
-            raise StorageError(f"there are {MOST_KEYS} keys already: revoke some first")
+            raise too_many()
 
     def revoke(self, key_id: str, now_ms: int) -> bool:
-        """End a key for ever. Durable on return. False if it is not there or revoked already."""
+        """See `KeyStore.revoke`."""
         with self._errors("write"):
             done = self._connection.execute(
                 "UPDATE keys SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL",
@@ -88,21 +159,15 @@ class KeyStore:
         return done.rowcount > 0
 
     def all(self) -> list[ApiKey]:
-        """Give every key, revoked ones as well, the oldest first."""
+        """See `KeyStore.all`."""
         with self._errors("read"):
             rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM keys ORDER BY created_ms, id"  # noqa: S608 - our own names
+                f"SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"  # noqa: S608 - our own names
             ).fetchall()
-        return [
-            ApiKey(key_id, name, digest, tuple(scopes.split()), tuple(boards.split()), *times)
-            for key_id, name, digest, scopes, boards, *times in rows
-        ]
+        return [ApiKey.of(columns) for columns in rows]
 
     def changed(self) -> bool:
-        """Tell whether another process has changed the keys since they were last looked at.
-
-        A file that stands in the place of the old one is opened. Raises StorageError.
-        """
+        """See `KeyStore.changed`. A file that stands in the place of the old one is opened."""
         with self._errors("read"):
             if self._file.stat().st_ino == self._inode:
                 seen, self._version = self._version, self._data_version()
@@ -113,7 +178,7 @@ class KeyStore:
             return True
 
     def close(self) -> None:
-        """Let go of the database."""
+        """See `KeyStore.close`."""
         self._connection.close()
 
     def _connect(self) -> None:

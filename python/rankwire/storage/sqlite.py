@@ -91,7 +91,7 @@ class SqliteStorage:
         self._connections: list[sqlite3.Connection] = []
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(directory / LOCK_FILE)
+            self._lock = lock_directory(directory / LOCK_FILE)
             self._journal = self._open(directory / JOURNAL_FILE, busy_seconds)
             self._boards = self._open(directory / BOARDS_FILE, busy_seconds)
             migrate(self._journal, migrations("journal"))
@@ -282,7 +282,7 @@ def _corrupt(message: str) -> _core.CorruptError:
     return _core.CorruptError(message, None, None)
 
 
-def _lock(file: Path) -> int:
+def lock_directory(file: Path) -> int:
     """Lock the directory for this process. The lock goes away with the process, however it ends."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
