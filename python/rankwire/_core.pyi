@@ -327,7 +327,7 @@ class Recovery:
     """
 
     def __new__(
-        cls, vector: Sequence[tuple[int, int]], dropped: Sequence[int] = ()
+        cls, vector: Sequence[tuple[int, int]], dropped: Sequence[int] | None = None
     ) -> Recovery: ...
     def board(
         self,

@@ -187,9 +187,9 @@ impl Engine {
         *sealed = Sealed { known, taken, ..again };
     }
 
-    /// Applies durable batches of other origins, in the order given, as far as that is possible: see
-    /// the module [`apply`](crate::apply). Waits while a sealed batch is under way. Those of this
-    /// engine's own origin count as seen.
+    /// Applies durable batches of other origins, in the order given, as far as that is possible;
+    /// [`Stop`](crate::Stop) says what can be in the way. Waits while a sealed batch is under way.
+    /// Batches of this engine's own origin count as seen.
     ///
     /// # Errors
     /// [`Error::Journal`] when a batch is damaged or gives a board more than [`limits::MEMBERS`]

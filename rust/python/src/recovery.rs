@@ -53,9 +53,9 @@ impl PyRecovery {
 #[pymethods]
 impl PyRecovery {
     #[new]
-    #[pyo3(signature = (vector, dropped=Vec::new()))]
-    fn new(vector: Vec<(u64, u64)>, dropped: Vec<u64>) -> Self {
-        let recovery = Recovery::new(vector, dropped);
+    #[pyo3(signature = (vector, dropped=None))]
+    fn new(vector: Vec<(u64, u64)>, dropped: Option<Vec<u64>>) -> Self {
+        let recovery = Recovery::new(vector, dropped.unwrap_or_default());
         let state = State { recovery, board: None, rows: Vec::new(), copy: Reader::default() };
         Self { state: Mutex::new(Some(state)) }
     }
