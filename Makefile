@@ -12,6 +12,7 @@ BIN := .venv/bin
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 N ?= 1000000
 KILLS ?= 250
+ROUNDS ?= 20
 # The history that `make demo` replays; without one the demo makes up its own.
 DEMO_DATA ?= $(firstword $(wildcard ../shared/data/goalscorers.csv))
 
@@ -87,6 +88,7 @@ ci: lint test ## What every change must pass
 verify: .venv/rankwire verify-ranklist verify-hub ## The long runs, about two hours (KILLS=250 for each storage setting)
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
+	ROUNDS=$(ROUNDS) $(BIN)/pytest -q --timeout 7200 tests/cluster
 
 # Each way to check the ranked list by itself; docs/verification.md says what it can find. Model
 # checkers and sanitizers need builds of their own, which go below target/.

@@ -2,6 +2,9 @@
 
 import pytest
 
+from fix_chaos import chaos_library, new_chaos
+from fix_cluster import new_cluster
+from fix_disk import small_disk
 from fix_engine import directory
 from fix_nodes import new_node
 from fix_postgres import new_postgres, postgres, postgres_server, postgres_template
@@ -15,8 +18,11 @@ pytest.register_assert_rewrite("sdk_scenarios")
 
 __all__ = [
     "board",
+    "chaos_library",
     "directory",
     "guarded",
+    "new_chaos",
+    "new_cluster",
     "new_node",
     "new_place",
     "new_postgres",
@@ -32,4 +38,5 @@ __all__ = [
     "redis_sentinel",
     "redis_server",
     "server",
+    "small_disk",
 ]

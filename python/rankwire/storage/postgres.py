@@ -122,13 +122,19 @@ SELECT append_batch(%b, %b, %b, %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea
 _KNOWN = "SELECT key, request, answer FROM answers WHERE key = ANY (%b::bytea[])"
 _TAKEN = "SELECT name FROM names WHERE name = ANY (%s) AND board <> ALL (%s::bigint[])"
 _HOLDS = "SELECT 1 FROM journal WHERE origin = %s AND number = %s"
-# Of each origin the next batches, and of all of these the first ones. What comes after the end of
+# Of each origin the next batches, and of all of these the first ones. In one statement, which sees
+# origins and batches at one moment: a batch may build on one of an origin that has just come. What comes after the end of
 # a list that was cut may build on what was cut off.
 _MISSING = """
-WITH found AS (
+WITH seen AS (
+    SELECT * FROM unnest(%(origins)s::bigint[], %(numbers)s::bigint[]) AS seen (origin, number)
+), wanted AS (
+    SELECT origin, coalesce(number, 0) AS number FROM origins LEFT JOIN seen USING (origin)
+    WHERE origin <> %(own)s AND (last IS NULL OR last > coalesce(number, 0))
+), found AS (
     SELECT seq, wanted.origin, found.number, batch,
            row_number() OVER (PARTITION BY wanted.origin ORDER BY found.number) AS place
-    FROM unnest(%(origins)s::bigint[], %(numbers)s::bigint[]) AS wanted (origin, number)
+    FROM wanted
     CROSS JOIN LATERAL (
         SELECT seq, number, batch FROM journal
         WHERE journal.origin = wanted.origin AND journal.number > wanted.number
@@ -495,16 +501,10 @@ def _expect(status: pq.ExecStatus, results: list[PGresult]) -> None:
 
 def _missing(connection: _Connection, vector: Mapping[int, int], own: int) -> list[JournalBatch]:
     """See `PostgresStorage.missing`; batches of the origin `own` are left out."""
-    wanted = {
-        origin: vector.get(origin, 0)
-        for origin, last in connection.execute("SELECT origin, last FROM origins").fetchall()
-        if origin != own and (last is None or last > vector.get(origin, 0))
-    }
-    if not wanted:
-        return []
     bounds = {
-        "origins": list(wanted),
-        "numbers": list(wanted.values()),
+        "origins": list(vector),
+        "numbers": list(vector.values()),
+        "own": own,
         "batches": _BATCHES,
         "bytes": _BYTES,
     }

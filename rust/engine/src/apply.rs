@@ -3,11 +3,14 @@
 //! Batches come from the storage at the start, and from other nodes later; both ways are the same.
 //! The next batch of an origin is applied, one that was seen is skipped, and anything else is left:
 //! [`Stop`] says why. Records merge, so origins need no order among each other, with one exception:
-//! a board must have been created before its records mean anything. Its creation may stand in the
-//! batch of an origin that has not arrived yet, and then the batch waits for it.
+//! a board must have been created before its records mean anything, and the board that had its name
+//! must have ended. Either may stand in the batch of an origin that has not arrived yet, and then the
+//! batch waits for it.
 //!
-//! Of two boards of one name, which can only meet here while the end of one is still on its way, the
-//! one that came last has the name.
+//! Batches as the storage gives them may be *trusted*: each comes after what it builds on. What is
+//! unknown then is not missing but long gone. A board whose name another one has was created before
+//! that one, for a name is given again only when the end of the board that had it is durable; so it
+//! has ended already, and is taken for gone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,7 +28,8 @@ pub type Batch<'a> = (u64, u64, &'a [u8]);
 pub enum Stop {
     /// The batch is not the next of its origin: those before it are missing.
     Gap,
-    /// The batch tells of a board whose creation has not been seen.
+    /// The batch tells of a board whose creation has not been seen, or creates one whose name another
+    /// has, the end of which has not been seen.
     Board,
 }
 
@@ -41,6 +45,8 @@ pub struct Applied {
 /// Work in progress on batches.
 pub(crate) struct Apply<'a> {
     writer: &'a mut Writer,
+    /// Boards by name, as readers see them.
+    names: &'a papaya::HashMap<Box<str>, Arc<Board>>,
     /// In the order in which the boards were met: of two of one name the later one gets it.
     drafts: Vec<Sketch>,
     by_id: HashMap<BoardId, usize>,
@@ -52,9 +58,13 @@ pub(crate) struct Apply<'a> {
 }
 
 impl<'a> Apply<'a> {
-    pub(crate) fn new(writer: &'a mut Writer) -> Self {
+    pub(crate) fn new(
+        writer: &'a mut Writer,
+        names: &'a papaya::HashMap<Box<str>, Arc<Board>>,
+    ) -> Self {
         Self {
             writer,
+            names,
             drafts: Vec::new(),
             by_id: HashMap::new(),
             gone: HashSet::new(),
@@ -98,6 +108,9 @@ impl<'a> Apply<'a> {
     /// The drafts to publish, once the vector that goes with them is in force.
     pub(crate) fn finish(self) -> Vec<Sketch> {
         self.writer.vector.extend(self.vector);
+        if self.writer.is_tracking {
+            self.writer.dropped.extend(&self.gone);
+        }
         self.writer.gone.extend(self.gone);
         self.drafts
     }
@@ -107,20 +120,32 @@ impl<'a> Apply<'a> {
         drafted.copied().unwrap_or(0)
     }
 
+    /// Whether everything has been seen that the records build on.
     fn knows_boards(&self, records: &[Record<'_>]) -> bool {
         let mut last = None;
-        records.iter().all(|record| {
-            let board = record.board();
-            if last == Some(board) || matches!(record, Record::Create { .. }) {
-                last = Some(board);
+        records.iter().enumerate().all(|(place, record)| {
+            let (board, earlier) = (record.board(), &records[..place]);
+            if last.replace(board) == Some(board) || self.is_known(board) {
                 return true;
             }
-            last = Some(board);
-            self.is_known(board)
-                || records.iter().any(|record| {
-                    matches!(record, Record::Create { board: created, .. } if *created == board)
-                })
+            match record {
+                Record::Create { name, .. } => self.is_free(name, earlier),
+                _ => earlier.iter().any(|record| matches!(record, Record::Create { board: created, .. } if *created == board)),
+            }
         })
+    }
+
+    /// Whether no board has a name, but for those that end with the `earlier` records of the batch. A
+    /// name is given again only after the end of the board that had it is durable: if that end has
+    /// not been seen, it is missing.
+    fn is_free(&self, name: &str, earlier: &[Record<'_>]) -> bool {
+        let ends = |id: BoardId| {
+            earlier.iter().any(|record| matches!(record, Record::Drop { board } if *board == id))
+                || self.by_id.get(&id).is_some_and(|index| self.drafts[*index].dropped)
+        };
+        let drafted = self.drafts.iter().filter(|sketch| sketch.draft.board.name() == name);
+        self.names.pin().get(name).is_none_or(|board| ends(board.id()))
+            && drafted.map(|sketch| sketch.draft.board.id()).all(ends)
     }
 
     /// Whether a board is or was there.
@@ -153,10 +178,16 @@ impl<'a> Apply<'a> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), &'static str> {
         match *record {
             Record::Create { board, name, config, seed } => {
-                if !self.is_known(board) {
+                if self.is_known(board) {
+                    return Ok(());
+                }
+                if self.is_free(name, &[]) {
                     let fresh = Arc::new(Board::empty(board, name, config, seed));
                     let draft = Draft::begin(fresh, self.writer.is_tracking);
                     self.add(Sketch { draft, fresh: true, dropped: false });
+                } else {
+                    // Only trusted batches get here: see the top of this file.
+                    self.gone.insert(board);
                 }
             }
             Record::Drop { board } => {

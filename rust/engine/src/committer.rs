@@ -33,8 +33,6 @@ pub(crate) struct Writer {
     pub(crate) ledgers: HashMap<BoardId, Ledger>,
     /// Every board that is alive.
     pub(crate) boards: HashMap<BoardId, Arc<Board>>,
-    /// Boards whose name another one has; see [`apply`](crate::apply).
-    pub(crate) nameless: Vec<Arc<Board>>,
     /// Every board that was ever dropped, as far as the storage remembers.
     pub(crate) gone: HashSet<BoardId>,
     /// Whether changes are noted for checkpoints.

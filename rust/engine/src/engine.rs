@@ -49,24 +49,19 @@ pub struct Engine {
 impl Engine {
     pub(crate) fn new(writer: Writer, limits: Limits) -> Self {
         let limits = Limits { members: limits.members.min(limits::MEMBERS), ..limits };
-        let found: Vec<_> = writer.boards.values().map(Arc::clone).collect();
-        let engine = Self {
+        let counters = Counters::default();
+        let boards = || writer.boards.values();
+        counters.members.store(boards().map(|board| board.load().len()).sum(), Relaxed);
+        Self {
             origin: writer.origin,
             limits,
-            boards: papaya::HashMap::new(),
+            boards: boards().map(|board| (board.name().into(), Arc::clone(board))).collect(),
             queue: Queue::new(limits.pending_ops),
             salt: if writer.is_shared { writer.origin } else { 0 },
             writer: Mutex::new(writer),
             turn: Condvar::new(),
-            counters: Counters::default(),
-        };
-        let mut writer = engine.writer();
-        for board in found {
-            engine.counters.members.fetch_add(board.load().len(), Relaxed);
-            engine.name(&mut writer, board);
+            counters,
         }
-        drop(writer);
-        engine
     }
 
     /// The id under which this process writes its journal, fresh at every start.
@@ -200,7 +195,7 @@ impl Engine {
         let mut writer = self.wait_for_turn(writer, Writer::may_apply);
         writer.turns.appliers -= 1;
         writer.turns.sealed_last = false;
-        let mut apply = Apply::new(&mut writer);
+        let mut apply = Apply::new(&mut writer, &self.boards);
         let applied = apply.run(batches, trust);
         if applied.is_ok() {
             self.counters.applied_records.fetch_add(apply.records, Relaxed);
@@ -398,14 +393,7 @@ impl Engine {
         }
         if fresh {
             writer.boards.insert(board.id(), Arc::clone(&board));
-            self.name(writer, board);
-        }
-    }
-
-    /// Gives a board its name. One that had it stays without, until it ends.
-    fn name(&self, writer: &mut Writer, board: Arc<Board>) {
-        if let Some(other) = self.boards.pin().insert(board.name().into(), board) {
-            writer.nameless.push(Arc::clone(other));
+            self.boards.pin().insert(board.name().into(), board);
         }
     }
 
@@ -413,15 +401,9 @@ impl Engine {
     fn forget(&self, writer: &mut Writer, board: &Arc<Board>) {
         let id = board.id();
         writer.boards.remove(&id);
-        writer.nameless.retain(|nameless| nameless.id() != id);
         let boards = self.boards.pin();
         if boards.get(board.name()).is_some_and(|named| named.id() == id) {
             boards.remove(board.name());
-            let heir = writer.nameless.iter().position(|other| other.name() == board.name());
-            if let Some(heir) = heir {
-                let heir = writer.nameless.swap_remove(heir);
-                self.name(writer, heir);
-            }
         }
         let dirty = writer.ledgers.remove(&id).map_or(0, |ledger| ledger.dirty.len());
         self.counters.dirty_members.fetch_sub(dirty as u64, Relaxed);

@@ -115,7 +115,6 @@ impl Recovery {
             clock: self.clock,
             ledgers: self.ledgers,
             boards: self.boards,
-            nameless: Vec::new(),
             gone: self.gone,
             is_tracking: true,
             is_shared,

@@ -168,11 +168,10 @@ impl Node {
         self.aside = rest.into();
     }
 
-    /// Takes in all that is missing.
+    /// Takes in all that is missing, as the storage gives it.
     pub(crate) fn catch_up(&mut self, cluster: &Cluster) {
         self.aside.clear();
-        self.receive(cluster.missing(&self.engine.vector()));
-        assert!(self.aside.is_empty());
+        super::apply(&self.engine, &cluster.missing(&self.engine.vector()));
         assert!(cluster.missing(&self.engine.vector()).is_empty());
     }
 

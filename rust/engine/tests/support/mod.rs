@@ -126,14 +126,14 @@ pub(crate) fn take_checkpoint(engine: &Engine) -> Option<Checkpoint> {
     checkpoint
 }
 
-/// Applies batches that must all be applicable, in one go.
+/// Applies batches as a storage gives them, each after what it builds on, in one go.
 #[expect(single_use_lifetimes, reason = "an argument's `impl Trait` takes no anonymous one")]
 pub(crate) fn apply<'a>(
     engine: &Engine,
     batches: impl IntoIterator<Item = &'a (u64, u64, Vec<u8>)>,
 ) {
     let batches: Vec<_> = batches.into_iter().map(|(o, n, bytes)| (*o, *n, &bytes[..])).collect();
-    let applied = engine.apply(&batches, false).unwrap();
+    let applied = engine.apply(&batches, true).unwrap();
     assert_eq!(applied, Applied { count: batches.len(), stop: None });
 }
 
