@@ -33,6 +33,9 @@ LOCK_FILE: Final = "lock"
 
 # Rows that cross into or out of SQLite at a time: some megabytes of memory.
 _ROWS: Final = 20_000
+# Rows that are read at a time when the server starts. Up to twice as fast as with thousands: these stay
+# in the processor's cache, and are too few for Python's garbage collector to look at them.
+_READ_ROWS: Final = 256
 # Batches that are applied at a time when the server starts.
 _BATCHES: Final = 2000
 # Rows that are deleted at a time: a commit waits as long as that takes.
@@ -184,7 +187,7 @@ class SqliteStorage:
         recovery.board(*board)  # type: ignore[arg-type]  # the columns are the parameters
         query = "SELECT member, code, stamp, generation FROM members WHERE board = ?"
         rows = self._boards.execute(query, board[:1])
-        while chunk := rows.fetchmany(_ROWS):
+        while chunk := rows.fetchmany(_READ_ROWS):
             recovery.members(chunk)
 
     def _answer(self, batch: Batch) -> None:
