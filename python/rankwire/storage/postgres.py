@@ -123,8 +123,8 @@ _KNOWN = "SELECT key, request, answer FROM answers WHERE key = ANY (%b::bytea[])
 _TAKEN = "SELECT name FROM names WHERE name = ANY (%s) AND board <> ALL (%s::bigint[])"
 _HOLDS = "SELECT 1 FROM journal WHERE origin = %s AND number = %s"
 # Of each origin the next batches, and of all of these the first ones. In one statement, which sees
-# origins and batches at one moment: a batch may build on one of an origin that has just come. What comes after the end of
-# a list that was cut may build on what was cut off.
+# origins and batches at one moment: a batch may build on one of an origin that has just come. What
+# comes after the end of a list that was cut may build on what was cut off.
 _MISSING = """
 WITH seen AS (
     SELECT * FROM unnest(%(origins)s::bigint[], %(numbers)s::bigint[]) AS seen (origin, number)
