@@ -33,8 +33,8 @@ LOCK_FILE: Final = "lock"
 
 # Rows that cross into or out of SQLite at a time: some megabytes of memory.
 _ROWS: Final = 20_000
-# Rows that are read at a time when the server starts: these stay in the processor's cache, and are too
-# few for Python's garbage collector to look at them.
+# Rows that are read at a time when the server starts: these stay in the processor's cache, and are
+# too few for Python's garbage collector to look at them.
 _READ_ROWS: Final = 256
 # Batches that are applied at a time when the server starts.
 _BATCHES: Final = 2000
