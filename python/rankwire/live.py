@@ -86,7 +86,10 @@ class Live:
                 self._on_failure()
                 return
             if self._processes is not None:
-                self._processes.renew()
+                try:
+                    self._processes.renew()
+                except OSError as error:
+                    _log.error("hub process not started", reason=str(error))
 
 
 class _Processes:

@@ -19,10 +19,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from redis.exceptions import RedisError
 
 from rankwire.storage.profiles import NONE, Content, Found, Stored
 from rankwire.sync.names import profile_key
+from rankwire.sync.urls import FAILURES
 
 if TYPE_CHECKING:
     from rankwire.storage.profiles import Key, ProfileStore, Written
@@ -34,11 +34,10 @@ LOCAL_SECONDS: Final = 5.0
 LOCAL_ENTRIES: Final = 20_000
 """Most members of whom that is remembered: at 4 KiB each, 80 MB."""
 
-SHARED_SECONDS: Final = 3600
-"""How long a profile is remembered in Redis."""
+SHARED_SECONDS: Final = 60
+"""How long a profile is remembered in Redis. So long may an old one be seen if a node dies between
+a write and telling Redis of it, or if a replica was behind."""
 
-# The same if it was read from a replica, which may be behind.
-_REPLICA_SECONDS: Final = 60
 # Redis answers within this time or is passed by; after that it is left alone for the other.
 _PATIENCE_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
@@ -190,7 +189,7 @@ class SharedCache:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 yield
-        except (RedisError, OSError):  # a TimeoutError is one
+        except FAILURES:  # a TimeoutError is one
             self._rest_until = monotonic() + _PAUSE_SECONDS
             self._pay_later()
 

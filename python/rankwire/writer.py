@@ -72,6 +72,7 @@ class Writer:
         self._trouble: str | None = None
         self.is_leading = False
         """Whether this process takes the checkpoints."""
+        self._lead_trouble: str | None = None
         self._stopping = threading.Event()
         self._committer = self._thread("committer", self._commit_forever)
         self._checkpointer = self._thread("checkpointer", self._checkpoint_forever)
@@ -151,7 +152,7 @@ class Writer:
         except StorageError as error:
             self._endure(sealed, error)
         else:
-            self._finish(sealed, batch)
+            self._finish(sealed)
 
     def _endure(self, sealed: _core.Sealed, error: StorageError) -> None:
         """Refuse writes until the storage can say what became of the batch."""
@@ -171,18 +172,19 @@ class Writer:
                 self._trouble = str(again)
                 self._stopping.wait(_RETRY_SECONDS)
         if held:
-            self._finish(sealed, batch_of(sealed))
+            self._finish(sealed)
         else:
             sealed.abort()
         self._trouble = None
         self.engine.resume()
         _log.warning("storage recovered", batch=sealed.number, batch_was_stored=held)
 
-    def _finish(self, sealed: _core.Sealed, batch: Batch) -> None:
+    def _finish(self, sealed: _core.Sealed) -> None:
         """Publish a batch that is durable."""
+        number, records = sealed.number, sealed.bytes
         self._answer(sealed.commit())
-        if batch.bytes and self._on_commit is not None:
-            self._on_commit(batch.number, batch.bytes)
+        if records and self._on_commit is not None:
+            self._on_commit(number, records)
 
     def _answer(self, replies: _Replies) -> None:
         if replies:
@@ -213,12 +215,15 @@ class Writer:
             self._checkpoint()
 
     def _look_whether_leading(self) -> None:
-        was = self.is_leading
+        was, trouble = self.is_leading, None
         try:
             self.is_leading = self._storage.lead(self.engine)
         except (StorageError, _core.CorruptError) as error:
-            self.is_leading = False
-            _log.error("cannot take checkpoints", reason=str(error))
+            self.is_leading, trouble = False, str(error)
+        # Said once and not at every look.
+        if trouble is not None and trouble != self._lead_trouble:
+            _log.error("cannot take checkpoints", reason=trouble)
+        self._lead_trouble = trouble
         if self.is_leading and not was:
             _log.debug("this process takes the checkpoints")
 

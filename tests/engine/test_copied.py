@@ -76,3 +76,56 @@ def test_damage_is_noticed(content: bytes, reason: str, size: int) -> None:
 
 def test_nothing_is_no_rows() -> None:
     assert _read(b"", 1).stats()["members"] == 0
+
+
+# Enough rows that they are entered into the board while more of them are read.
+_MANY: Final = [(f"m{number:05}", number, number, number % 3) for number in range(20_000)]
+
+
+def _begun() -> _core.Recovery:
+    recovery = _core.Recovery([])
+    recovery.board(1, "a", "int64", "asc", "best", "first", bytes(16), 5, 0)
+    return recovery
+
+
+def test_a_large_board_is_the_same_however_its_rows_come() -> None:
+    engines = []
+    for size in (3, 4096, 7000, len(_MANY)):
+        recovery = _begun()
+        for start in range(0, len(_MANY), size):
+            recovery.members(_MANY[start : start + size])
+        engines.append(recovery.finish(1, LIMIT, LIMIT))
+    copied = _begun()
+    copied.copied(_HEADER + b"".join(map(_tuple, _MANY)) + _END)
+    engines.append(copied.finish(1, LIMIT, LIMIT))
+    (first, *others) = [engine.digest() for engine in engines]
+    assert first[1][0][3] == len(_MANY)
+    assert others == [first] * 4
+
+
+@pytest.mark.parametrize("place", [0, 5000, len(_MANY)])
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [(("m00042", 1, 1, 0), "two rows"), (("x" * 256, 1, 1, 0), "too long")],
+)
+def test_a_bad_row_of_a_large_board_is_noticed(
+    place: int, row: tuple[str, int, int, int], reason: str
+) -> None:
+    recovery = _begun()
+    rows = [*_MANY[:place], row, *_MANY[place:]]
+    for start in range(0, len(rows), 1000):
+        recovery.members(rows[start : start + 1000])
+    with pytest.raises(_core.CorruptError, match=reason):
+        recovery.finish(1, LIMIT, LIMIT)
+
+
+def test_boards_of_all_sizes_follow_each_other() -> None:
+    recovery = _core.Recovery([])
+    sizes = [0, 5000, 3, 20_000, 4096, 1]
+    for number, size in enumerate(sizes):
+        name = f"b{number}"
+        recovery.board(number + 1, name, "int64", "asc", "best", "first", bytes(16), 5, 0)
+        for start in range(0, size, 256):
+            recovery.members(_MANY[start : min(start + 256, size)])
+    _, boards = recovery.finish(1, LIMIT, LIMIT).digest()
+    assert [members for _, _, _, members, _ in boards] == sizes

@@ -94,7 +94,12 @@ SELECT set_config('synchronous_commit', 'on', false),
        set_config('statement_timeout', %(statement)s, false),
        set_config('lock_timeout', %(lock)s, false),
        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
-       set_config('client_connection_check_interval', '1s', false)
+       set_config('client_connection_check_interval', '1s', false),
+       -- The database, too, has to notice that this machine has vanished: it holds our locks.
+       set_config('tcp_keepalives_idle', %(alive)s, false),
+       set_config('tcp_keepalives_interval', %(alive)s, false),
+       set_config('tcp_keepalives_count', '2', false),
+       set_config('tcp_user_timeout', %(silent)s, false)
 """
 # A lock on one bigint shows in pg_locks as two halves and a 1.
 _END_OTHERS = """
@@ -170,6 +175,7 @@ INSERT INTO dropped (board) SELECT unnest(%s::bigint[]) ON CONFLICT DO NOTHING
 _STORE_VECTOR = """
 INSERT INTO vector SELECT * FROM unnest(%s::bigint[], %s::bigint[])
 ON CONFLICT (origin) DO UPDATE SET number = excluded.number
+WHERE vector.number < excluded.number
 """
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END: Final = b"\xff\xff"
@@ -211,6 +217,15 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
         return super().wait(gen, interval, timeout or self.patience)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Wait for so long at most meanwhile."""
+        before, self.patience = self.patience, seconds
+        try:
+            yield
+        finally:
+            self.patience = before
 
 
 class _Link:
@@ -263,14 +278,17 @@ class _Link:
             tcp_user_timeout=limit * 1000,
         )
         try:
-            connection.patience = self._seconds + _GRACE_SECONDS
+            connection.patience = kept.statement_seconds + _GRACE_SECONDS
             limits = {
                 "statement": _ms(self._seconds),
                 "lock": _ms(kept.lock_seconds),
                 # However long a statement may take, between two of them nothing does.
                 "idle": _ms(kept.statement_seconds),
+                "alive": str(math.ceil(limit / 3)),
+                "silent": _ms(kept.statement_seconds),
             }
             connection.execute(_SESSION, limits)
+            connection.patience = self._seconds + _GRACE_SECONDS
         except BaseException:
             connection.close()
             raise
@@ -309,16 +327,15 @@ class PostgresStorage:
             # Nobody drops a week of the journal before it has been read.
             connection.execute("LOCK TABLE journal IN ACCESS SHARE MODE")
             engine = self._load(connection, pending_ops, boards)
+            # Others write as well: who takes the checkpoints is decided later.
+            engine.track(False)
             _replay(connection, engine)
-        # Others write as well: who takes the checkpoints is decided later.
-        engine.track(False)
         return engine
 
     def append(self, batch: Batch) -> None:
         """See `Storage.append`: one round trip, whatever the batch has."""
         with self._committer.use("write to the journal", reconnect=False) as connection:
-            more = batch.created or batch.dropped or batch.answers or batch.doubted
-            if batch.bytes and not more:
+            if not (batch.created or batch.dropped or batch.answers or batch.doubted):
                 row = (self._origin, batch.number, batch.bytes)
                 connection.execute(_APPEND, row, prepare=True)
                 return
@@ -355,7 +372,11 @@ class PostgresStorage:
     def lead(self, engine: _core.Engine) -> bool:
         """See `Storage.lead`."""
         try:
-            with self._checkpointer.use("take checkpoints") as connection:
+            limit = self._kept.statement_seconds + _GRACE_SECONDS
+            with (
+                self._checkpointer.use("take checkpoints") as connection,
+                connection.within(limit),
+            ):
                 if connection is self._leading:
                     connection.execute("SELECT 1")
                     return True
@@ -433,8 +454,6 @@ class PostgresStorage:
         connection.execute("DROP TABLE IF EXISTS pg_temp.changed")
         connection.execute(_CHANGED)
         engine.track(True)
-        # Waits for a batch that was sealed before, whose changes are not noted by themselves.
-        engine.apply([])
         _mark(connection, engine, stored)
         return True
 
@@ -519,7 +538,7 @@ def _mark(connection: _Connection, engine: _core.Engine, stored: dict[int, int])
         batches = _missing(connection, seen, own=0)
         if not batches:
             raise _corrupt("the journal lacks batches that the last checkpoint lacks as well")
-        engine.mark([batch for batch in batches if batch[1] <= included.get(batch[0], 0)])
+        engine.mark(batches)
         seen |= {origin: number for origin, number, _ in batches}
 
 

@@ -230,7 +230,6 @@ class SqliteStorage:
         for board in checkpoint.dropped:
             database.execute("DELETE FROM members WHERE board = ?", (board,))
             database.execute("DELETE FROM boards WHERE id = ?", (board,))
-            database.execute("INSERT OR IGNORE INTO dropped VALUES (?)", (board,))
         for index, (*columns, members) in enumerate(checkpoint.boards):
             database.execute(_STORE_BOARD, columns)
             for start in range(0, members, _ROWS):

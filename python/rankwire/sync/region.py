@@ -111,11 +111,16 @@ class Region:
         return self._storage.cluster
 
     @property
+    def trouble(self) -> str | None:
+        """Why the storage cannot be followed; None when all is well."""
+        return None if self._follower is None else self._follower.trouble
+
+    @property
     def degraded(self) -> list[str]:
         """What is not as it should be, for people; empty when all is well."""
         reasons = []
-        if self._follower is not None and self._follower.trouble is not None:
-            reasons.append(f"other nodes cannot be followed: {self._follower.trouble}")
+        if self.trouble is not None:
+            reasons.append(f"other nodes cannot be followed: {self.trouble}")
         links = (self._reader, self._publisher, self._listener)
         trouble = [link.trouble for link in links if link is not None and link.trouble is not None]
         if trouble:

@@ -50,6 +50,8 @@ pub(crate) struct Apply<'a> {
     /// In the order in which the boards were met: of two of one name the later one gets it.
     drafts: Vec<Sketch>,
     by_id: HashMap<BoardId, usize>,
+    /// Boards that begin, by name; of two the later one.
+    fresh: HashMap<Box<str>, BoardId>,
     /// Boards that ended before they were seen.
     gone: HashSet<BoardId>,
     /// The last batch of each origin that the drafts include.
@@ -67,6 +69,7 @@ impl<'a> Apply<'a> {
             names,
             drafts: Vec::new(),
             by_id: HashMap::new(),
+            fresh: HashMap::new(),
             gone: HashSet::new(),
             vector: HashMap::new(),
             records: 0,
@@ -122,30 +125,36 @@ impl<'a> Apply<'a> {
 
     /// Whether everything has been seen that the records build on.
     fn knows_boards(&self, records: &[Record<'_>]) -> bool {
+        let (mut created, mut ended) = (HashSet::new(), HashSet::new());
         let mut last = None;
-        records.iter().enumerate().all(|(place, record)| {
-            let (board, earlier) = (record.board(), &records[..place]);
-            if last.replace(board) == Some(board) || self.is_known(board) {
-                return true;
-            }
+        records.iter().all(|record| {
+            let board = record.board();
+            let is_known = last.replace(board) == Some(board)
+                || created.contains(&board)
+                || self.is_known(board);
             match record {
-                Record::Create { name, .. } => self.is_free(name, earlier),
-                _ => earlier.iter().any(|record| matches!(record, Record::Create { board: created, .. } if *created == board)),
+                Record::Create { name, .. } if !is_known => {
+                    created.insert(board);
+                    self.is_free(name, &ended)
+                }
+                Record::Drop { .. } => {
+                    ended.insert(board);
+                    is_known
+                }
+                _ => is_known,
             }
         })
     }
 
-    /// Whether no board has a name, but for those that end with the `earlier` records of the batch. A
-    /// name is given again only after the end of the board that had it is durable: if that end has
-    /// not been seen, it is missing.
-    fn is_free(&self, name: &str, earlier: &[Record<'_>]) -> bool {
-        let ends = |id: BoardId| {
-            earlier.iter().any(|record| matches!(record, Record::Drop { board } if *board == id))
-                || self.by_id.get(&id).is_some_and(|index| self.drafts[*index].dropped)
+    /// Whether no board has a name, but for those that have `ended` in the batch. A name is given
+    /// again only after the end of the board that had it is durable: if that end has not been seen,
+    /// it is missing.
+    fn is_free(&self, name: &str, ended: &HashSet<BoardId>) -> bool {
+        let ends = |id: &BoardId| {
+            ended.contains(id) || self.by_id.get(id).is_some_and(|at| self.drafts[*at].dropped)
         };
-        let drafted = self.drafts.iter().filter(|sketch| sketch.draft.board.name() == name);
-        self.names.pin().get(name).is_none_or(|board| ends(board.id()))
-            && drafted.map(|sketch| sketch.draft.board.id()).all(ends)
+        self.names.pin().get(name).is_none_or(|board| ends(&board.id()))
+            && self.fresh.get(name).is_none_or(ends)
     }
 
     /// Whether a board is or was there.
@@ -181,9 +190,10 @@ impl<'a> Apply<'a> {
                 if self.is_known(board) {
                     return Ok(());
                 }
-                if self.is_free(name, &[]) {
+                if self.is_free(name, &HashSet::new()) {
                     let fresh = Arc::new(Board::empty(board, name, config, seed));
                     let draft = Draft::begin(fresh, self.writer.is_tracking);
+                    self.fresh.insert(name.into(), board);
                     self.add(Sketch { draft, fresh: true, dropped: false });
                 } else {
                     // Only trusted batches get here: see the top of this file.

@@ -18,7 +18,7 @@ use crate::draft::{Draft, Ledger, WARM};
 use crate::key::{Answer, Hash, WriteKey};
 use crate::limits::Limits;
 use crate::policy::{self, Admission};
-use crate::queue::{Command, Queued, Submit};
+use crate::queue::{Command, Queued, Submit, Write};
 use crate::record::{BatchWriter, BoardId, Record};
 use crate::reply::{BatchReceipt, Outcome, Receipt, Reply};
 use crate::{Board, Error, Stamp};
@@ -33,7 +33,8 @@ pub(crate) struct Writer {
     pub(crate) ledgers: HashMap<BoardId, Ledger>,
     /// Every board that is alive.
     pub(crate) boards: HashMap<BoardId, Arc<Board>>,
-    /// Every board that was ever dropped, as far as the storage remembers.
+    /// Boards that have ended since the start, and those that the storage remembered then: 8 bytes
+    /// each.
     pub(crate) gone: HashSet<BoardId>,
     /// Whether changes are noted for checkpoints.
     pub(crate) is_tracking: bool,
@@ -157,7 +158,7 @@ pub(crate) struct Seal<'a> {
     /// Writes that were answered before: what the storage knows of, and those of this batch.
     known: HashMap<Hash, Answer>,
     /// Names that a board has which has not arrived yet.
-    taken: Vec<String>,
+    taken: HashSet<String>,
     answers: Vec<Answer>,
     doubted: Vec<Hash>,
     bytes: BatchWriter,
@@ -185,7 +186,7 @@ impl<'a> Seal<'a> {
             limits,
             now_ms,
             known: HashMap::new(),
-            taken: Vec::new(),
+            taken: HashSet::new(),
             answers: Vec::new(),
             doubted: Vec::new(),
             bytes: BatchWriter::default(),
@@ -201,14 +202,17 @@ impl<'a> Seal<'a> {
     /// Leaves out writes that the storage has answers to, and boards whose names it knows as taken.
     pub(crate) fn without(mut self, known: &[Answer], taken: &[String]) -> Self {
         self.known = known.iter().map(|answer| (answer.key, answer.clone())).collect();
-        self.taken = taken.to_vec();
+        self.taken = taken.iter().cloned().collect();
         self
     }
 
     /// Applies the commands in order and closes the batch.
     pub(crate) fn run(mut self, commands: Vec<Queued>) -> Sealed {
+        let is_shared = self.writer.is_shared;
+        let may_be_refused = |queued: &Queued| may_be_refused(&queued.write, is_shared);
         let kept = if commands.iter().any(may_be_refused) { commands.clone() } else { Vec::new() };
         let own = commands.iter().filter(|queued| queued.door.is_none()).count();
+        let (mut rejected, mut refused) = (0, 0);
         let mut replies = Replies::with_capacity(own);
         let mut commands = commands.into_iter();
         while !commands.as_slice().is_empty() {
@@ -218,6 +222,11 @@ impl<'a> Seal<'a> {
                     None => self.apply(write.command),
                     Some(key) => self.apply_once(key, write.command),
                 };
+                match outcome {
+                    Ok(_) => {}
+                    Err(Error::NotCommitted) => refused += 1,
+                    Err(_) => rejected += 1,
+                }
                 replies.push(door, Reply { ticket, outcome });
             }
         }
@@ -227,15 +236,9 @@ impl<'a> Seal<'a> {
         } else {
             self.bytes.finish(self.writer.origin, number)
         };
-        let (mut rejected, mut refused) = (0, 0);
-        for reply in replies.iter_mut() {
-            match reply.outcome {
-                Ok(_) => {}
-                Err(Error::NotCommitted) => refused += 1,
-                Err(_) => rejected += 1,
-            }
-        }
-        let Self { drafts, submits, changes, answers, doubted, .. } = self;
+        let Self { drafts, submits, changes, answers, mut doubted, known, .. } = self;
+        // Some were refused first and taken later in this very batch.
+        doubted.retain(|key| !known.contains_key(key));
         Sealed {
             number,
             bytes,
@@ -280,8 +283,6 @@ impl<'a> Seal<'a> {
         let answer = Answer::new(key, request, &outcome);
         self.known.insert(key.hash(), answer.clone());
         self.answers.push(answer);
-        // It may have been refused before, in this very batch.
-        self.doubted.retain(|doubted| *doubted != key.hash());
         Ok(outcome)
     }
 
@@ -300,7 +301,7 @@ impl<'a> Seal<'a> {
         if self.writer.is_shared && config.sums_floats() {
             return Err(Error::FloatSum);
         }
-        if self.taken.iter().any(|taken| taken == name) {
+        if self.taken.contains(name) {
             return Err(Error::NotCommitted);
         }
         if let Ok(index) = self.draft(name) {
@@ -487,10 +488,10 @@ impl<'a> Seal<'a> {
     }
 }
 
-/// Whether the storage can know of something that makes the command another: its key, or a board
-/// of the same name.
-fn may_be_refused(queued: &Queued) -> bool {
-    queued.write.key.is_some() || matches!(queued.write.command, Command::Create { .. })
+/// Whether the storage can know of something that makes the write another: its key, or a board of
+/// another node that has the same name.
+fn may_be_refused(write: &Write, is_shared: bool) -> bool {
+    write.key.is_some() || (is_shared && matches!(write.command, Command::Create { .. }))
 }
 
 /// Random bytes from the operating system.

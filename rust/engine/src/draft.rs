@@ -1,8 +1,8 @@
 //! Drafts: the next state of one board, private to whoever builds it.
 //!
 //! A seal drafts what a batch does before it is durable; [`Apply`](crate::apply) drafts what durable
-//! batches say. What a live submit decides by admission, its replay decides by merging; a property test holds
-//! the two together.
+//! batches say. What a live submit decides by admission, recovery and other nodes decide by merging;
+//! a property test holds the two together.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -130,8 +130,9 @@ impl Draft {
     /// Makes the draft the board's current version. Returns what it adds to the ledger.
     ///
     /// # Panics
-    /// When the board has another version than the draft began with. It cannot have: whoever
-    /// publishes holds the writer's lock, and drafts are made and published in one turn of it.
+    /// When the board has another version than the draft began with. It cannot have: nothing else is
+    /// published while a sealed batch is under way, and drafts of applied batches are published
+    /// before the lock is given back.
     pub(crate) fn publish(self) -> Ledger {
         self.list.publish().expect("a board has one draft at a time");
         self.ledger

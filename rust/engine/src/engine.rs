@@ -69,6 +69,11 @@ impl Engine {
         self.origin
     }
 
+    /// Whether other nodes write as well.
+    pub fn is_shared(&self) -> bool {
+        self.salt != 0
+    }
+
     /// A board, for reading. Never blocks.
     ///
     /// # Errors
@@ -195,6 +200,8 @@ impl Engine {
         let mut writer = self.wait_for_turn(writer, Writer::may_apply);
         writer.turns.appliers -= 1;
         writer.turns.sealed_last = false;
+        // Whoever waits for a turn has it when the lock is free, also if this panics.
+        self.turn.notify_all();
         let mut apply = Apply::new(&mut writer, &self.boards);
         let applied = apply.run(batches, trust);
         if applied.is_ok() {
@@ -205,7 +212,6 @@ impl Engine {
         }
         drop(writer);
         self.counters.publications.fetch_add(1, Release);
-        self.turn.notify_all();
         applied
     }
 
@@ -220,9 +226,13 @@ impl Engine {
         let mut writer = self.writer();
         writer.is_tracking = is_tracking;
         if !is_tracking {
-            writer.changed.clear();
-            writer.dropped.clear();
-            writer.ledgers.values_mut().for_each(|ledger| ledger.dirty.clear());
+            let Writer { changed, ledgers, dropped, .. } = &mut *writer;
+            for (board, _) in changed.drain() {
+                if let Some(ledger) = ledgers.get_mut(&board) {
+                    ledger.dirty.clear();
+                }
+            }
+            dropped.clear();
             self.counters.dirty_members.store(0, Relaxed);
         }
     }
@@ -231,15 +241,19 @@ impl Engine {
     /// they are.
     ///
     /// # Errors
-    /// [`Error::Journal`] when a batch is damaged; what those before it tell of is noted.
+    /// [`Error::Journal`] when a batch is damaged; nothing is noted then.
     pub fn mark(&self, batches: &[Batch<'_>]) -> Result<(), Error> {
-        let mut writer = self.writer();
+        // Before the lock is taken: who commits waits for it.
+        let mut decoded = Vec::with_capacity(batches.len());
         for &(origin, number, bytes) in batches {
-            if writer.vector.get(&origin).is_none_or(|seen| number > *seen) {
-                continue;
-            }
-            for record in record::decode(origin, number, bytes)? {
-                self.mark_record(&mut writer, &record);
+            decoded.push((origin, number, record::decode(origin, number, bytes)?));
+        }
+        let mut writer = self.writer();
+        for (origin, number, records) in decoded {
+            if writer.vector.get(&origin).is_some_and(|seen| number <= *seen) {
+                for record in records {
+                    self.mark_record(&mut writer, &record);
+                }
             }
         }
         Ok(())

@@ -71,34 +71,45 @@ impl Recovery {
         }
     }
 
-    /// Takes in a board of the checkpoint with all its members. O(n) when the rows come in rank
-    /// order, O(n log n) otherwise.
+    /// Takes in a board of the checkpoint with all its members, as they come. O(n) when the rows come
+    /// in rank order, O(n log n) otherwise.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the board or a member comes twice, a member's name is longer than
     /// [`limits::STORED_MEMBER_BYTES`], or there are more than [`limits::MEMBERS`] members.
-    pub fn board(&mut self, board: &BoardRow, rows: Vec<MemberRow>) -> Result<(), Error> {
+    pub fn board(
+        &mut self,
+        board: &BoardRow,
+        rows: impl IntoIterator<Item = MemberRow>,
+    ) -> Result<(), Error> {
         let error = |reason| Error::Checkpoint { board: board.name.clone(), reason };
         let mut generations = HashMap::new();
-        let mut entries = Vec::with_capacity(rows.len());
-        for row in rows {
+        let (mut count, mut problem) = (0, None);
+        let clock = &mut self.clock;
+        let entry = |row: MemberRow| {
             if row.member.len() > limits::STORED_MEMBER_BYTES {
-                return Err(error("a member's name is too long"));
+                problem = Some("a member's name is too long");
+                return None;
             }
             if row.generation > 0 {
                 generations.insert(row.member.as_str().into(), row.generation);
             }
-            if let Some((code, stamp)) = row.key {
-                let key = Key { score: [unsigned(code)], stamp: stamp.cast_unsigned() };
-                self.clock.observe(key.stamp);
-                entries.push((row.member, key));
+            let Some((code, stamp)) = row.key else { return Some(None) };
+            if count == limits::MEMBERS {
+                problem = Some("the board has too many members");
+                return None;
             }
-        }
-        if entries.len() as u64 > limits::MEMBERS {
-            return Err(error("the board has too many members"));
-        }
+            count += 1;
+            let key = Key { score: [unsigned(code)], stamp: stamp.cast_unsigned() };
+            clock.observe(key.stamp);
+            Some(Some((row.member, key)))
+        };
         let BoardRow { id, config, seed, version, .. } = *board;
+        let entries = rows.into_iter().map_while(entry).flatten();
         let list = Shared::from_entries(config.ties.into(), seed, version, entries);
+        if let Some(reason) = problem {
+            return Err(error(reason));
+        }
         let list = list.map_err(|_| error("a member has two rows"))?;
         self.ledgers.insert(id, Ledger { generations, ..Ledger::default() });
         let twin = self.boards.insert(id, Arc::new(Board::new(id, &board.name, config, list)));

@@ -137,13 +137,15 @@ impl PyEngine {
         let patience = Duration::try_from_secs_f64(patience)
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         let pending = self.inner.stats().pending_ops;
+        // Where other nodes write, their batches may have to be waited for.
+        let is_short = (1..DETACH_OPS).contains(&pending) && !self.inner.is_shared();
         let seal = || self.inner.seal(patience, || self.clock.now_ms());
-        let sealed = if (1..DETACH_OPS).contains(&pending) { seal() } else { py.detach(seal) };
+        let sealed = if is_short { seal() } else { py.detach(seal) };
         Ok(sealed.map(|sealed| PySealed {
             number: sealed.number,
             engine: Arc::clone(&self.inner),
             clock: Arc::clone(&self.clock),
-            detach: pending >= DETACH_OPS,
+            detach: !is_short && pending > 0,
             sealed: Mutex::new(Some(sealed)),
         }))
     }

@@ -13,6 +13,7 @@ mod convert;
 mod engine;
 mod errors;
 mod hub;
+mod loading;
 mod pgcopy;
 mod recovery;
 mod tuples;

@@ -11,27 +11,24 @@ use rankwire_engine::{BoardRow, Limits, MemberRow, Recovery};
 use crate::convert::config;
 use crate::engine::PyEngine;
 use crate::errors::{corrupt, invalid, to_py};
+use crate::loading::Loader;
 use crate::pgcopy::Reader;
 
 /// Member, code, stamp and generation as the storage keeps them.
 type PyRow = (String, Option<i64>, Option<i64>, u32);
 
-/// The recovery and the board whose rows are coming in.
 struct State {
-    recovery: Recovery,
-    board: Option<BoardRow>,
-    rows: Vec<MemberRow>,
-    /// What came in of the board's rows as PostgreSQL copies them.
+    loader: Loader,
+    /// What came in of a board's rows as PostgreSQL copies them.
     copy: Reader,
 }
 
 impl State {
-    /// Takes in the board whose rows are complete.
+    /// Takes in the board whose rows are complete, if there is one.
     fn flush(&mut self) -> PyResult<()> {
-        let Some(board) = self.board.take() else { return Ok(()) };
-        take(&mut self.copy).finish().map_err(corrupt)?;
-        let rows = take(&mut self.rows);
-        self.recovery.board(&board, rows).map_err(|error| to_py(&error))
+        let read = take(&mut self.copy).finish().map_err(corrupt);
+        let built = self.loader.end().map_err(|error| to_py(&error));
+        read.and(built)
     }
 }
 
@@ -56,7 +53,7 @@ impl PyRecovery {
     #[pyo3(signature = (vector, dropped=None))]
     fn new(vector: Vec<(u64, u64)>, dropped: Option<Vec<u64>>) -> Self {
         let recovery = Recovery::new(vector, dropped.unwrap_or_default());
-        let state = State { recovery, board: None, rows: Vec::new(), copy: Reader::default() };
+        let state = State { loader: Loader::new(recovery), copy: Reader::default() };
         Self { state: Mutex::new(Some(state)) }
     }
 
@@ -82,23 +79,35 @@ impl PyRecovery {
         py.detach(|| {
             self.with(|state| {
                 state.flush()?;
-                state.board = Some(BoardRow { id, name, config, seed, version });
+                state.loader.begin(BoardRow { id, name, config, seed, version });
                 Ok(())
             })
         })
     }
 
-    fn members(&self, rows: Vec<PyRow>) -> PyResult<()> {
-        self.with(|state| {
-            state.rows.extend(rows.into_iter().map(|(member, code, stamp, generation)| {
-                MemberRow { member, key: code.zip(stamp), generation }
-            }));
-            Ok(())
+    fn members(&self, py: Python<'_>, rows: Vec<PyRow>) -> PyResult<()> {
+        let row = |(member, code, stamp, generation): PyRow| MemberRow {
+            member,
+            key: code.zip(stamp),
+            generation,
+        };
+        py.detach(|| {
+            self.with(|state| {
+                state.loader.rows.extend(rows.into_iter().map(row));
+                state.loader.hand_on();
+                Ok(())
+            })
         })
     }
 
     fn copied(&self, py: Python<'_>, data: PyBackedBytes) -> PyResult<()> {
-        py.detach(|| self.with(|state| state.copy.read(&data, &mut state.rows).map_err(corrupt)))
+        py.detach(|| {
+            self.with(|state| {
+                state.copy.read(&data, &mut state.loader.rows).map_err(corrupt)?;
+                state.loader.hand_on();
+                Ok(())
+            })
+        })
     }
 
     #[pyo3(signature = (origin, pending_ops, boards, shared=false))]
@@ -113,8 +122,9 @@ impl PyRecovery {
         py.detach(|| {
             let mut state = self.lock().take().ok_or_else(finished)?;
             state.flush()?;
+            let recovery = state.loader.into_recovery().ok_or_else(finished)?;
             let limits = Limits { pending_ops, boards, ..Limits::default() };
-            Ok(PyEngine::new(state.recovery.finish(origin, limits, shared)))
+            Ok(PyEngine::new(recovery.finish(origin, limits, shared)))
         })
     }
 }

@@ -110,7 +110,7 @@ impl Storage {
                 key: key.map(|(_, code, stamp)| (code, stamp)),
                 generation: *generation,
             };
-            recovery.board(row, members.iter().map(member_row).collect()).unwrap();
+            recovery.board(row, members.iter().map(member_row)).unwrap();
         }
         recovery
     }
