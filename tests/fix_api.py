@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message
 
 from fix_access import open_access
 from rankwire import _core
-from rankwire.api.app import Parts, build
+from rankwire.api.app import build
+from rankwire.api.service import Parts
 from rankwire.beside import open_beside
 from rankwire.model import Problem
 from rankwire.settings import Settings, Storage

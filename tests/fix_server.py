@@ -251,9 +251,11 @@ class Server:
         if _STORAGE.search(text):
             http, live = _HTTP.search(text), _LIVE.search(text)
             assert http is not None
-            assert live is not None
             self.http_port = int(http[2])
-            self.live_url, self.live_port = live[1], int(live[2])
+            if live is not None:
+                self.live_url, self.live_port = live[1], int(live[2])
+            else:
+                assert "live     off" in text
             return True
         if not running:
             pytest.fail(f"the server ended with exit code {self.wait()}")

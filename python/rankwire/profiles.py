@@ -1,8 +1,9 @@
 """Members' profiles as requests see them: checked, cached, and forgotten when they change.
 
 A profile is looked for in this process first, then in Redis where that is used, then in the
-storage. Promises: who has written a profile reads it at once on the same node; other nodes read it
-when the news of it arrives, and within `LOCAL_SECONDS` without any. A cache that fails is passed
+storage. Promises: who has written a profile reads it at once on the same node, while it is cached
+there; other nodes read it when the news of it arrives, and without any within `LOCAL_SECONDS`, or
+`SHARED_SECONDS` if Redis was not told of it or a replica was behind. A cache that fails is passed
 by; it is never the reason for a refusal.
 
 Of two states of a profile the one with the larger version counts, so a slow reader cannot put an
@@ -150,14 +151,14 @@ class SharedCache:
         self.counts.count(len(members), len(found))
         return found
 
-    async def fill(self, profiles: Mapping[str, Stored], seconds: int) -> None:
+    async def fill(self, profiles: Mapping[str, Stored]) -> None:
         """Add what the storage has; what Redis has already is at least as new."""
         if self._is_resting:
             return
         async with self._careful():
             pipeline = self._client.pipeline(transaction=False)
             for member, stored in profiles.items():
-                pipeline.set(self._key(member), _written(stored), ex=seconds, nx=True)
+                pipeline.set(self._key(member), _written(stored), ex=SHARED_SECONDS, nx=True)
             await pipeline.execute()
 
     async def put(self, member: str, stored: Stored) -> None:
@@ -282,7 +283,7 @@ class Profiles:
         found = await self._store.get_many(missing)
         read = {member: found.profiles.get(member, NONE) for member in missing}
         if shared:
-            await shared.fill(read, SHARED_SECONDS if found.lag is None else _REPLICA_SECONDS)
+            await shared.fill(read)
         return known | read, found.lag
 
     async def _changed(self, member: str, written: Written) -> Written:

@@ -18,7 +18,6 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import msgspec
 import structlog
 import uvloop
 from granian.constants import Interfaces
@@ -26,15 +25,17 @@ from granian.server.embed import Server as Granian
 
 from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
-from rankwire.api.app import Parts, build
+from rankwire.api.app import build
 from rankwire.api.door import Door
 from rankwire.api.routes import OPERATIONS, SERVER
+from rankwire.api.service import Parts
 from rankwire.beside import Beside, open_beside
 from rankwire.live import Live
 from rankwire.settings import SettingsError, shown_url
 from rankwire.storage import StorageError
 from rankwire.storage.postgres import PostgresStorage
 from rankwire.storage.sqlite import SqliteStorage
+from rankwire.sync.profile_news import ProfileNews
 from rankwire.sync.rates import Rates
 from rankwire.sync.region import Region
 from rankwire.writer import Writer
@@ -113,8 +114,9 @@ async def _serve(settings: Settings) -> bool:
         def fail() -> None:
             loop.call_soon_threadsafe(live_failed.set)
 
-        node = _Node(settings, stack, stop)
-        writer = await node.open(fail)
+        writer = await _Node(settings, stack, stop).open(fail)
+        if writer is None:
+            return True
         events = (stop, writer.failed, live_failed)
         ends = [asyncio.create_task(event.wait()) for event in events]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -134,8 +136,8 @@ class _Node:
         self._stack = stack
         self._stop = stop
 
-    async def open(self, on_live_failure: Callable[[], None]) -> Writer:
-        """Start, and return when all is ready."""
+    async def open(self, on_live_failure: Callable[[], None]) -> Writer | None:
+        """Start, and return when all is ready; None when it was stopped before that."""
         started = time.monotonic()
         settings = self._settings
         guard = await asyncio.to_thread(_guard, settings)
@@ -145,12 +147,12 @@ class _Node:
         port, leave = await listen(settings, door)
         self._stack.push_async_callback(leave)
         storage, region = await asyncio.to_thread(_storage, settings)
-        self._stack.callback(storage.close)
+        self._ends_on_thread(storage.close)
         limits = settings.limits
         engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
         beside = await self._beside(region)
-        if region is not None:
-            await self._join(region, engine, guard, beside)
+        if region is not None and not await self._join(region, engine, guard):
+            return None
         writer = Writer(
             engine,
             storage,
@@ -173,32 +175,35 @@ class _Node:
         return writer
 
     async def _beside(self, region: Region | None) -> Beside:
-        """Open what is kept beside the boards."""
+        """Open what is kept beside the boards, and hear of what other nodes do to it."""
+        if region is None or not self._settings.redis.url:
+            beside = await open_beside(self._settings, region.cluster if region else "")
+        else:
+            news, loop = ProfileNews(region.tell), asyncio.get_running_loop()
+            beside = await open_beside(self._settings, region.cluster, news.tell)
 
-        def tell(members: list[str]) -> None:
-            if region is not None:
-                region.tell(msgspec.msgpack.encode({"k": "profiles", "m": members}))
+            def hear(message: dict[str, object]) -> None:
+                if members := news.heard(message):
+                    loop.call_soon_threadsafe(beside.profiles.forget, members)
 
-        beside = await open_beside(self._settings, region.cluster if region else "", tell)
+            region.listen(hear)
         self._stack.push_async_callback(beside.close)
         return beside
 
-    async def _join(
-        self, region: Region, engine: _core.Engine, guard: Guard, beside: Beside
-    ) -> None:
-        """Follow the other nodes, and wait until this one has what they have."""
-        region.listen(_forgetter(beside))
-        if self._settings.redis.url:
-            rates = Rates(guard.access, region.tell)
-            region.listen(rates.hear)
-            rates.start()
-            self._ends_on_thread(rates.stop)
+    async def _join(self, region: Region, engine: _core.Engine, guard: Guard) -> bool:
+        """Follow the other nodes, and tell whether this one has what they have, or was stopped."""
+        rates = Rates(guard.access, region.tell)
+        region.listen(rates.hear)
         await asyncio.to_thread(region.start, engine)
         self._ends_on_thread(region.stop)
+        if self._settings.redis.url and self._settings.auth.mode == "keys":
+            rates.start()
+            self._ends_on_thread(rates.stop)
         while not self._stop.is_set():
             if await asyncio.to_thread(region.wait_level, _LEVEL_SECONDS):
-                return
+                return True
             _log.info("waiting to be level with the other nodes", degraded=region.degraded)
+        return False
 
     async def _live(
         self, engine: _core.Engine, region: Region | None, guard: Guard, fail: Callable[[], None]
@@ -225,18 +230,6 @@ def _storage(settings: Settings) -> tuple[Storage, Region | None]:
     except ValueError as error:
         storage.close()
         raise SettingsError([f"redis.url: {error}"]) from error
-
-
-def _forgetter(beside: Beside) -> Callable[[dict[str, object]], None]:
-    """Make the handler of news about profiles that other nodes have changed."""
-    loop = asyncio.get_running_loop()
-
-    def hear(message: dict[str, object]) -> None:
-        members = message.get("m")
-        if message.get("k") == "profiles" and isinstance(members, list):
-            loop.call_soon_threadsafe(beside.profiles.forget, members)
-
-    return hear
 
 
 def _guard(settings: Settings) -> Guard:

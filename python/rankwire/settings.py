@@ -158,7 +158,11 @@ class Storage(msgspec.Struct, frozen=True):
     ] = 5.0
     pool_size: Annotated[
         int,
-        Meta(ge=1, le=100, description="Most connections to PostgreSQL for requests, beside four."),
+        Meta(
+            ge=1,
+            le=100,
+            description="Most connections to PostgreSQL for requests, beside up to five.",
+        ),
     ] = 8
     pool_wait_seconds: Annotated[
         float, Meta(ge=0.1, le=60, description="How long a request waits for a connection.")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fix_access import open_access
 from fix_api import MAX_BODY_BYTES, Answer, Client, running_api
-from rankwire.api.app import Parts, build
+from rankwire.api.app import build
+from rankwire.api.service import Parts
 from rankwire.beside import open_beside
 from rankwire.settings import Settings, Storage
 from rankwire.storage.sqlite import JOURNAL_FILE, SqliteStorage

@@ -65,6 +65,8 @@ def test_a_session_is_set_up_to_lose_nothing_and_to_wait_for_nothing_long(
             for name in (
                 *("synchronous_commit", "statement_timeout", "lock_timeout"),
                 *("idle_in_transaction_session_timeout", "application_name"),
+                # The database looks, too: otherwise it holds a lost machine's locks for hours.
+                *("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout"),
             )
         }
         network = connection.info.get_parameters()
@@ -77,6 +79,9 @@ def test_a_session_is_set_up_to_lose_nothing_and_to_wait_for_nothing_long(
         "lock_timeout": "1500ms",
         "idle_in_transaction_session_timeout": "7s",
         "application_name": "rankwire-committer",
+        "tcp_keepalives_idle": "3",
+        "tcp_keepalives_interval": "3",
+        "tcp_user_timeout": "7s",
     }
 
 

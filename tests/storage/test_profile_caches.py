@@ -104,7 +104,7 @@ async def test_what_one_node_read_another_finds_in_redis(
         assert counted == [(2, 2), (0, 2), (0, 2), (2, 0)]
         for member in ("ada", "bob"):
             left = redis_server.ask("TTL", profile_key(CLUSTER, member))
-            assert 3500 < left <= 3600
+            assert 50 < left <= 60
 
 
 async def test_a_change_reaches_other_nodes(store: CountedStore, redis_server: RedisServer) -> None:
@@ -151,8 +151,8 @@ async def test_an_old_state_is_not_put_over_a_new_one(redis_server: RedisServer)
             for state in states:
                 await cache.put("ada", state)
             newest = max(states, key=lambda state: state.version)
-            await cache.fill({"ada": NONE}, 10)
-            await cache.fill({"ada": old}, 10)
+            await cache.fill({"ada": NONE})
+            await cache.fill({"ada": old})
             assert await cache.get_many(["ada"]) == {"ada": newest}
     finally:
         await cache.close()

@@ -8,43 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rankwire import _core
 from rankwire.api.gate import open_gate
 from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
 from rankwire.api.operations import Endpoint, Operation
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
 from rankwire.api.routes import OPERATIONS
-from rankwire.api.service import Degraded, Service
-from rankwire.beside import Beside
+from rankwire.api.service import Parts, Service
 from rankwire.ops.metrics import Requests, scraper
-from rankwire.sync.region import Region
-from rankwire.writer import Writer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rankwire import _core
 
 UNMATCHED: Final = "unmatched"
 """Name in the metrics for requests that no operation takes."""
 
 _METHOD_NOT_ALLOWED_STATUS: Final = 405
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """What the API is an API of."""
-
-    writer: Writer
-    beside: Beside
-    hub: _core.Hub | None = None
-    region: Region | None = None
-    """The other nodes, if there may be any."""
 
 
 def build(
@@ -60,7 +47,7 @@ def build(
     requests = {operation.name: Requests() for operation in served}
     requests[UNMATCHED] = Requests()
     scrape = scraper(parts.writer, parts.beside, parts.hub, parts.region, requests)
-    service = Service(parts.writer, parts.beside, document(served), scrape, _reasons(parts.region))
+    service = Service(parts, document(served), scrape)
     gate = open_gate(access, parts.writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in served:
@@ -76,10 +63,6 @@ def build(
     ]
     framework = _framework(routes, requests[UNMATCHED])
     return Hot(service, requests, gate, framework) if served is OPERATIONS else framework
-
-
-def _reasons(region: Region | None) -> Degraded:
-    return (lambda: region.degraded) if region is not None else list
 
 
 def _framework(routes: list[Route], unmatched: Requests) -> ASGIApp:

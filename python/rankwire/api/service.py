@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -31,6 +30,7 @@ from rankwire.api.bodies import Batch, at_line
 from rankwire.api.members import Members
 from rankwire.api.past import Past
 from rankwire.api.problems import INVALID, UNAVAILABLE, ProblemError, classify
+from rankwire.beside import Beside
 from rankwire.model import (
     AroundQuery,
     BoardConfig,
@@ -43,37 +43,49 @@ from rankwire.model import (
     Submit,
     TopQuery,
 )
+from rankwire.sync.region import Region
+from rankwire.writer import Writer
 
 if TYPE_CHECKING:
     from rankwire.api.idempotency import Key
-    from rankwire.beside import Beside
     from rankwire.ops.metrics import Scrape
-    from rankwire.writer import Value, Writer
+    from rankwire.writer import Value
 
 _REVALIDATE: Final = (b"cache-control", b"no-cache")
 _ALIVE: Final[Answer] = (JSON_OK, msgspec.json.encode(Status("ok")))
 _READY: Final[Answer] = (JSON_OK, msgspec.json.encode(Status("ready")))
 
 
-Degraded = Callable[[], list[str]]
-"""Says what of a server that is ready is not as it should be."""
+class Parts(msgspec.Struct, frozen=True):
+    """What the API is an API of."""
+
+    writer: Writer
+    beside: Beside
+    hub: _core.Hub | None = None
+    region: Region | None = None
+    """The other nodes, if there may be any."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why writes cannot be committed, or others' be seen; None when all is well."""
+        followed = self.region.trouble if self.region else None
+        return self.writer.trouble or followed
+
+    @property
+    def degraded(self) -> list[str]:
+        """What is not as it should be, for people; empty when all is well."""
+        return self.region.degraded if self.region else []
 
 
 class Service:
     """Answers for one engine."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        beside: Beside,
-        document: bytes,
-        scrape: Scrape,
-        degraded: Degraded,
-    ) -> None:
+    def __init__(self, parts: Parts, document: bytes, scrape: Scrape) -> None:
         """Answer for the writer's engine; `document` is the OpenAPI document."""
-        self.members = Members(beside.profiles)
-        self.past = Past(writer.engine, beside.history)
-        self._degraded = degraded
+        writer = parts.writer
+        self.members = Members(parts.beside.profiles)
+        self.past = Past(writer.engine, parts.beside.history)
+        self._parts = parts
         self._writer = writer
         self._engine = writer.engine
         self._document = document
@@ -187,9 +199,9 @@ class Service:
 
     def ready(self) -> Answer:
         """Say whether writes can be committed."""
-        if (trouble := self._writer.trouble) is not None:
+        if (trouble := self._parts.trouble) is not None:
             raise ProblemError(UNAVAILABLE, trouble)
-        if reasons := self._degraded():
+        if reasons := self._parts.degraded:
             return JSON_OK, msgspec.json.encode(Status("degraded", reasons))
         return _READY
 

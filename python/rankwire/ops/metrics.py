@@ -264,7 +264,9 @@ class _Rankwire(Collector):
             yield from _by_code(LIVE_CODES, stats)
         if self._region is not None:
             yield from _figures(SYNC_METRICS, self._region.stats())
-        yield GaugeMetricFamily(*STORAGE_READY, value=float(self._writer.trouble is None))
+        followed = self._region.trouble if self._region is not None else None
+        ready = self._writer.trouble is None and followed is None
+        yield GaugeMetricFamily(*STORAGE_READY, value=float(ready))
         yield GaugeMetricFamily(*CHECKPOINTER, value=float(self._writer.is_leading))
         yield from _http(self._requests)
         yield from _caches(self._beside.profiles)
