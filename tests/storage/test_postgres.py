@@ -81,7 +81,7 @@ def test_a_session_is_set_up_to_lose_nothing_and_to_wait_for_nothing_long(
         "application_name": "rankwire-committer",
         "tcp_keepalives_idle": "3",
         "tcp_keepalives_interval": "3",
-        "tcp_user_timeout": "7s",
+        "tcp_user_timeout": "7000",
     }
 
 

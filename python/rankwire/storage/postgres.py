@@ -335,7 +335,8 @@ class PostgresStorage:
     def append(self, batch: Batch) -> None:
         """See `Storage.append`: one round trip, whatever the batch has."""
         with self._committer.use("write to the journal", reconnect=False) as connection:
-            if not (batch.created or batch.dropped or batch.answers or batch.doubted):
+            more = batch.created or batch.dropped or batch.answers or batch.doubted
+            if batch.bytes and not more:
                 row = (self._origin, batch.number, batch.bytes)
                 connection.execute(_APPEND, row, prepare=True)
                 return
