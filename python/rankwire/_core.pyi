@@ -190,8 +190,10 @@ class Engine:
 
         Returns how many are in now, applied or seen before, counted from the first, and why the
         next one is not: "" if all are, "gap" if those before it of its origin are missing, "board"
-        if it tells of a board whose creation has not arrived. With `trust`, such a board is taken
-        for one that is long gone. Raises CorruptError, and then nothing was applied.
+        if it tells of a board whose creation has not arrived, or creates one whose name another has
+        that must have ended. With `trust`, such a board is taken for one that is long gone: for
+        batches that come after all that they build on, as a storage gives them. Raises
+        CorruptError, and then nothing was applied.
         """
 
     def vector(self) -> dict[int, int]:

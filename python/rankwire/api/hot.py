@@ -107,17 +107,19 @@ class Hot:
 
     async def _top(self, board: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
+        answer: Answer | None = None
         try:
             if self._gate:
                 self._gate.admit(scope["headers"], "read", board)
             query = read_query(TopQuery, scope["query_string"])
-            if query.profiles:
-                await self._rest(scope, receive, send)
-                return
-            known = dict(scope["headers"]).get(b"if-none-match")
-            answer = self._service.top(decode_text(board), query, known)
+            if not query.profiles:
+                known = dict(scope["headers"]).get(b"if-none-match")
+                answer = self._service.top(decode_text(board), query, known)
         except Exception as error:  # noqa: BLE001  # as above
             answer = refuse(error, scope["raw_path"])
+        if answer is None:
+            await self._rest(scope, receive, send)
+            return
         await send_answer(send, answer)
         self._count_top(answer[0]["status"], perf_counter() - started)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from rankwire.storage.pool import Connection, Database
 
+_READERS: Final = 2
+"""Requests that read at the same time; each may hold `MOST_BYTES` and one batch."""
+
 MOST_BATCHES: Final = 500
 """Most batches that one question looks through."""
 
@@ -152,6 +155,8 @@ class PostgresHistory:
         """Use a database, which stays the caller's."""
         self._database = database
         self._thread = ThreadPoolExecutor(1, "history")
+        # Others wait without holding what they have read.
+        self._turns = asyncio.Semaphore(_READERS)
 
     async def look(self, question: Question) -> Past:
         """See `History.look`."""
@@ -161,9 +166,10 @@ class PostgresHistory:
             cursor = await connection.execute(_POSTGRES, wanted, binary=True)
             return await cursor.fetchall()
 
-        batches, lag = await self._database.read(read)
         loop = asyncio.get_running_loop()
-        past = await loop.run_in_executor(self._thread, _search, batches, question)
+        async with self._turns:
+            batches, lag = await self._database.read(read)
+            past = await loop.run_in_executor(self._thread, _search, batches, question)
         return msgspec.structs.replace(past, lag=lag)
 
     async def close(self) -> None:

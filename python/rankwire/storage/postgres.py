@@ -54,6 +54,7 @@ from rankwire.storage import (
     RefusedError,
     StorageError,
 )
+from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import LOCK_SPACE, migrate
 
@@ -321,7 +322,7 @@ class PostgresStorage:
         with self._take_over():
             pass
         link = _Link(self._kept, "recovery", _LONG_SECONDS)
-        with _once(link, "read the storage") as connection, _distrust(), connection.transaction():
+        with _once(link, "read the storage") as connection, distrust(), connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             # Nobody drops a week of the journal before it has been read.
@@ -469,11 +470,11 @@ def _replay(connection: _Connection, engine: _core.Engine) -> None:
         count, why = engine.apply(batches, trust=True)
         if count < len(batches):
             origin, number, _ = batches[count]
-            raise _corrupt(f"the journal has a {why} before batch {number} of origin {origin}")
+            raise corrupt(f"the journal has a {why} before batch {number} of origin {origin}")
     vector = engine.vector()
     for origin, last in connection.execute("SELECT origin, last FROM origins WHERE last > 0"):
         if vector.get(origin, 0) < last:
-            raise _corrupt(f"the journal lacks the last batches of origin {origin}")
+            raise corrupt(f"the journal lacks the last batches of origin {origin}")
 
 
 def _load_members(connection: _Connection, recovery: _core.Recovery, board: int) -> None:
@@ -538,7 +539,7 @@ def _mark(connection: _Connection, engine: _core.Engine, stored: dict[int, int])
     while not _includes(seen, included):
         batches = _missing(connection, seen, own=0)
         if not batches:
-            raise _corrupt("the journal lacks batches that the last checkpoint lacks as well")
+            raise corrupt("the journal lacks batches that the last checkpoint lacks as well")
         engine.mark(batches)
         seen |= {origin: number for origin, number, _ in batches}
 
@@ -642,19 +643,6 @@ def _once(link: _Link, purpose: str) -> Iterator[_Connection]:
             yield connection
     finally:
         link.close()
-
-
-@contextmanager
-def _distrust() -> Iterator[None]:
-    """Take stored values that the core cannot be given for what they are: damage."""
-    try:
-        yield
-    except (_core.InvalidError, OverflowError, TypeError, ValueError) as error:
-        raise _corrupt(f"the checkpoint is damaged: {error.args[0]}") from error
-
-
-def _corrupt(message: str) -> _core.CorruptError:
-    return _core.CorruptError(message, None, None)
 
 
 def _ms(seconds: float) -> str:

@@ -8,7 +8,6 @@ engines of their own, so they need as much memory as a server, and change nothin
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -16,19 +15,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from rankwire import _core
+from rankwire.storage.source import Source, engine_to_read
 
 if TYPE_CHECKING:
     from rankwire.storage.backup import BatchRow, Board
-    from rankwire.storage.source import Source
 
 TRIES: Final = 20
 """How often a server is asked that is behind the checkpoint; other nodes write it as well."""
 
 PAUSE_SECONDS: Final = 0.5
-
-# Engines here take no writes and have the boards that there are.
-_PENDING: Final = 10_000
-_BOARDS: Final = 2**31
 
 _T = TypeVar("_T")
 
@@ -118,7 +113,7 @@ def offline(source: Source, tell: Tell) -> Report:
         return State.of(engine)
 
     def replay(expected: State) -> None:
-        engine = _finish(_core.Recovery([]))
+        engine = engine_to_read(_core.Recovery([]))
         _apply(engine, source.journal(), None, Report(), tell)
         _compare(State.of(engine), expected, report)
 
@@ -157,18 +152,11 @@ def _rebuild(source: Source, tell: Tell) -> _core.Engine:
         tell("reading boards of the checkpoint", number)
         _begin(recovery, board)
         source.feed(recovery, board.id)
-    return _finish(recovery)
+    return engine_to_read(recovery)
 
 
 def _begin(recovery: _core.Recovery, board: Board) -> None:
     recovery.board(*msgspec.structs.astuple(board))
-
-
-def _finish(recovery: _core.Recovery) -> _core.Engine:
-    # The origin is nobody's: an engine ignores what comes from its own.
-    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS)
-    engine.track(False)
-    return engine
 
 
 def _apply(

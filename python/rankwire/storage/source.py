@@ -7,7 +7,8 @@ it was opened, and so is its journal, until `refresh` takes the newest one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from rankwire import _core
     from rankwire.settings import Storage
     from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow
+
+# Of an engine that nobody writes to.
+_PENDING: Final = 10_000
+_BOARDS: Final = 2**31
 
 
 class Source(Protocol):
@@ -79,3 +84,10 @@ def open_source(storage: Storage) -> Source:
     from rankwire.storage.source_sqlite import SqliteSource  # noqa: PLC0415
 
     return SqliteSource(storage.path, storage.busy_seconds)
+
+
+def engine_to_read(recovery: _core.Recovery) -> _core.Engine:
+    """Make an engine that only takes in what is stored, as nobody's origin, and notes nothing."""
+    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS)
+    engine.track(False)
+    return engine

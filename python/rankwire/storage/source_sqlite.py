@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rankwire import _core
 from rankwire.storage import StorageError
 from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow
+from rankwire.storage.damage import corrupt
 from rankwire.storage.keys import COLUMNS, KEYS_FILE
 from rankwire.storage.migrate import migrations
 from rankwire.storage.profiles_sqlite import PROFILES_FILE
@@ -94,7 +95,9 @@ class SqliteSource:
     def tail(self) -> Iterator[list[BatchRow]]:
         """See `Source.tail`."""
         if self._seq > self._last:
-            raise _hole(f"the journal ends at row {self._last}, the checkpoint goes to {self._seq}")
+            raise corrupt(
+                f"the journal ends at row {self._last}, the checkpoint goes to {self._seq}"
+            )
         return self._batches(self._seq)
 
     def journal(self) -> Iterator[list[BatchRow]]:
@@ -151,7 +154,7 @@ class SqliteSource:
                 for found, *_ in chunk:
                     seq += 1
                     if found != seq:
-                        raise _hole(f"the journal's row {seq} is missing")
+                        raise corrupt(f"the journal's row {seq} is missing")
                 yield [row[1:] for row in chunk]
 
 
@@ -163,10 +166,6 @@ def _check_schema(name: str, applied: list[tuple[int, str]], known: list[tuple[i
     else:
         why = "was written by a newer version of Rankwire, or was changed"
     raise StorageError(f"{name} {why}")
-
-
-def _hole(message: str) -> _core.CorruptError:
-    return _core.CorruptError(message, None, None)
 
 
 @contextmanager

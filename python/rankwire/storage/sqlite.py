@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from rankwire import _core
 from rankwire.storage import ANSWER_SECONDS, Batch, RefusedError, StorageError
+from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrate, migrations
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class SqliteStorage:
 
     def recover(self, pending_ops: int, boards: int) -> _core.Engine:
         """See `Storage.recover`."""
-        with _errors("cannot read the storage"), _distrust():
+        with _errors("cannot read the storage"), distrust():
             vector = self._boards.execute("SELECT * FROM vector").fetchall()
             dropped = [board for (board,) in self._boards.execute("SELECT board FROM dropped")]
             recovery = _core.Recovery(vector, dropped)
@@ -210,20 +211,20 @@ class SqliteStorage:
         """Apply what stands behind `seq`, which must be all that was ever written there."""
         if seq > self._base:
             # New batches would be numbered as if the checkpoint included them.
-            raise _corrupt(f"the journal ends at {self._base}, the checkpoint goes to {seq}")
+            raise corrupt(f"the journal ends at {self._base}, the checkpoint goes to {seq}")
         tail = "SELECT seq, origin, number, batch FROM journal WHERE seq > ? ORDER BY seq"
         rows = self._journal.execute(tail, (seq,))
         while chunk := rows.fetchmany(_BATCHES):
             for found, *_ in chunk:
                 seq += 1
                 if found != seq:
-                    raise _corrupt(f"the journal's row {seq} is missing")
+                    raise corrupt(f"the journal's row {seq} is missing")
             batches = [(origin, number, batch) for _, origin, number, batch in chunk]
             count, stop = engine.apply(batches, trust=True)
             if stop:
                 origin, number, _ = batches[count]
                 place = f"journal batch {number} of origin {origin:016x}"
-                raise _corrupt(f"{place}: a batch before it is missing")
+                raise corrupt(f"{place}: a batch before it is missing")
 
     def _write(self, checkpoint: _core.Checkpoint) -> None:
         database = self._boards
@@ -269,19 +270,6 @@ def _errors(what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StorageError(f"{what}: {error}") from error
-
-
-@contextmanager
-def _distrust() -> Iterator[None]:
-    """Take stored values that the core cannot be given for what they are: damage."""
-    try:
-        yield
-    except (_core.InvalidError, OverflowError, TypeError, ValueError) as error:
-        raise _corrupt(f"the checkpoint is damaged: {error.args[0]}") from error
-
-
-def _corrupt(message: str) -> _core.CorruptError:
-    return _core.CorruptError(message, None, None)
 
 
 def lock_directory(file: Path) -> int:

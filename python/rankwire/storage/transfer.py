@@ -7,7 +7,6 @@ either empty or restored. Both hold some megabytes at a time, and the boards' na
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -29,18 +28,16 @@ from rankwire.storage.backup import (
     Record,
     Vector,
 )
+from rankwire.storage.source import Source, engine_to_read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rankwire.settings import Storage
-    from rankwire.storage.source import Source
 
 _KINDS: Final = (About, Vector, Board, Members, Batches, Profiles, Keys)
 # Bytes of batches in one record, but for a larger batch.
 _BATCH_BYTES: Final = 1024**2
-_PENDING: Final = 10_000
-_BOARDS: Final = 2**31
 
 Tell = Callable[[Counts], None]
 """Told how far it is."""
@@ -167,12 +164,12 @@ def examine(path: Path, tell: Tell) -> Contents:
                 if (record.score, record.policy) == ("float64", "sum"):
                     rounding.append(record.name)
             case Batches(rows=rows):
-                engine = engine or _finish(recovery)
+                engine = engine or engine_to_read(recovery)
                 _apply(engine, rows)
                 rounding.extend(_rounding(rows))
     if about is None or found != counts:
         raise BackupError(f"{path} does not hold what its end says")
-    _, boards = (engine or _finish(recovery)).digest()
+    _, boards = (engine or engine_to_read(recovery)).digest()
     names = [(board, name) for board, name, *_ in boards]
     there = {name for _, name in names}
     return Contents(about, counts, names, [name for name in rounding if name in there])
@@ -227,12 +224,6 @@ def open_target(storage: Storage) -> Target:
     from rankwire.storage.target_sqlite import SqliteTarget  # noqa: PLC0415
 
     return SqliteTarget(storage.path)
-
-
-def _finish(recovery: _core.Recovery) -> _core.Engine:
-    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS)
-    engine.track(False)
-    return engine
 
 
 def _apply(engine: _core.Engine, rows: list[backup.BatchRow]) -> None:

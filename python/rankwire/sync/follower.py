@@ -188,18 +188,12 @@ class Follower:
         self.is_level.set()
 
     def _apply_stored(self, batches: list[JournalBatch]) -> None:
-        while batches:
-            done, why = self._apply(batches)
-            self.from_storage += done
-            batches = batches[done:]
-            if why == "board":
-                # What creates a board comes before what changes it. So this board is long gone.
-                self._engine.apply(batches[:1], trust=True)
-                self.from_storage += 1
-                batches = batches[1:]
-            elif why:
-                origin, number, _ = batches[0]
-                raise _BrokenError(f"nothing leads to batch {number} of {origin}")
+        # As they come in a good order, a board that is unknown is not missing but long gone.
+        done, why = self._apply(batches, trust=True)
+        self.from_storage += done
+        if why:
+            origin, number, _ = batches[done]
+            raise _BrokenError(f"nothing leads to batch {number} of {origin}")
 
     # The stream.
 
@@ -262,8 +256,8 @@ class Follower:
 
     # Both.
 
-    def _apply(self, batches: list[JournalBatch]) -> tuple[int, str]:
-        done, why = self._engine.apply(batches)
+    def _apply(self, batches: list[JournalBatch], *, trust: bool = False) -> tuple[int, str]:
+        done, why = self._engine.apply(batches, trust)
         for origin, number, batch in batches[:done]:
             self._vector[origin] = number
             self.bytes += len(batch)
