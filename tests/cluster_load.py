@@ -263,10 +263,12 @@ class Writer:
             await self._write_at_home(member, book, score, call)
             return
         await self._follow(f"gone/members/{member}", book)
+        # A node that has not heard of the removal before takes a score, and it is void.
+        self._homes[member] = self._at
         if self._chance.random() < 1 / 2:
-            await self._submit("gone", member, draw(self._chance))
+            score, call = self._score("gone", member)
+            await self._write_at_home(member, book, score, call)
         else:
-            self._homes[member] = self._at
             remove = Call("DELETE", f"gone/members/{member}")
             await self._write_at_home(member, book, None, remove)
 
