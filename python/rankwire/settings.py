@@ -273,6 +273,57 @@ class Limits(msgspec.Struct, frozen=True):
     ] = 4096
 
 
+class Ops(msgspec.Struct, frozen=True):
+    """What the server finds out about itself; docs/analytics.md tells how."""
+
+    sample_seconds: Annotated[
+        float,
+        Meta(ge=0.2, le=60, description="Time between two readings of what the analyzer looks at."),
+    ] = 5.0
+    window_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="Time that rates and quantiles of a report are about."),
+    ] = 60.0
+    rules: Annotated[
+        str,
+        Meta(
+            description="TOML file with other thresholds for the analyzer's rules; empty for none."
+        ),
+    ] = ""
+    prices: Annotated[
+        str,
+        Meta(
+            description="Price table, as `rankwire ops prices import` writes it; empty for the one "
+            "that comes with the program."
+        ),
+    ] = ""
+    usage_path: Annotated[
+        str,
+        Meta(
+            description="File to keep the history of this node's use of its machine in; empty to "
+            "forget it at a stop."
+        ),
+    ] = ""
+    caching: Annotated[
+        Literal["off", "advise", "apply"],
+        Meta(
+            description="`advise` looks at what is read and says what caching would bring; `apply` "
+            "does it too, and takes back what misses its prediction."
+        ),
+    ] = "advise"
+    cache_mb: Annotated[
+        int,
+        Meta(ge=1, le=65_536, description="Most memory for what caching keeps, in MB."),
+    ] = 64
+    archive_url: Annotated[
+        str,
+        Meta(
+            description="Where the journal goes when it is older than storage.journal_days: "
+            "`file:///path` or `s3://bucket/prefix`; empty to forget it."
+        ),
+    ] = ""
+
+
 class Log(msgspec.Struct, frozen=True):
     """What the server says about itself on standard error."""
 
@@ -296,6 +347,7 @@ class Settings(msgspec.Struct, frozen=True):
     redis: Redis = Redis()
     node: Node = Node()
     limits: Limits = Limits()
+    ops: Ops = Ops()
     log: Log = Log()
 
 
