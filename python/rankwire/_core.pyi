@@ -242,8 +242,107 @@ class Engine:
     def boards(self, after: str, limit: int) -> bytes:
         """Descriptions of the boards whose names come after `after`."""
 
+    # Traffic. Reads over HTTP are counted when it is watched; those of the live hub never are.
+    @property
+    def traffic(self) -> Traffic:
+        """What reads asked for while they were watched, and which profiles it was told of."""
+
+    def watch_traffic(self, on: bool) -> None:
+        """Count reads from now on, or do not. Off at first, and then a read costs nothing more."""
+
+    def keep_pages(self, boards: Sequence[str], most_bytes: int) -> None:
+        """Keep the first pages of these boards encoded from now on, and of no others.
+
+        For offset 0 and limits up to 100, at most 1,024 boards. A page that is kept answers as long
+        as the board has the version that it was made from, so answers are never older than
+        otherwise. When there is no room, the board that was not read for the longest time loses its
+        pages. Boards need not exist yet. Raises InvalidError.
+        """
+
+    def page_stats(self) -> PageStats:
+        """Counters of first pages since the start, and sizes now."""
+
     def stats(self) -> Stats:
         """Counters since the start, and sizes now."""
+
+class PageStats(TypedDict):
+    """Of first pages: offset 0 and a limit of up to 100."""
+
+    reads: int
+    """Pages that were asked for, of any board."""
+    hits: int
+    """Answered by a page that was kept."""
+    misses: int
+    """Not answered so although the board is one of those whose pages are kept."""
+    entries: int
+    bytes: int
+    """What the pages take now, with what belongs to an entry; at most what was allowed."""
+    refused: int
+    """Pages that alone would take more."""
+    evictions: int
+    """Pages that had to make room."""
+    built: int
+    """Pages that were encoded. What is missing to `reads` was a hit, or the last page that its
+    board had encoded: a board always has one."""
+    built_seconds: float
+    """How long that took, in all."""
+
+_Kind: TypeAlias = Literal["leaderboard", "page", "user_profile"]
+
+@final
+class Traffic:
+    """What reads ask for, in bounded memory. Safe to use from any thread. Made by `Engine`.
+
+    Of each kind: `leaderboard`, a board by any read of it; `page`, a page of a board, named
+    `board?offset=0&limit=10`, which also counts for its board; `user_profile`, a member. Another
+    word raises InvalidError.
+    """
+
+    def profiles(self, members: Sequence[str], now: float, seconds: float) -> None:
+        """Take reads of profiles, of which a cache would keep each for `seconds`.
+
+        `now` is of a clock that never goes back. Raises InvalidError for less than 0.
+        """
+
+    def heavy(self, kind: _Kind, limit: int) -> list[tuple[str, int, int]]:
+        """Give the names that were read most in the last whole minute, the most first.
+
+        Each with the number of reads, at most, and by how much that may be too large: by less than
+        a 1,024th of all reads. No name with more reads than that is missing.
+        """
+
+    def unique(self, kind: _Kind) -> float:
+        """Estimate how many different names were read in the last 24 hours.
+
+        That is the hour at hand and the 23 before it. The standard error is 1.6 %.
+        """
+
+    def reads(self, kind: _Kind) -> int:
+        """How many reads there were."""
+
+    def curve(self, kind: _Kind, sizes: Sequence[int]) -> list[float]:
+        """Give the miss ratio that an LRU cache of each number of entries would have lately.
+
+        Empty while it is unknown: before the first read. Half of the weight is on the last ten
+        minutes. A read of a profile that is too old is a miss at every size, and so is one of a
+        page whose board has changed; boards themselves are never void. docs/analytics.md tells what
+        that leaves out.
+        """
+
+@final
+class Frequency:
+    """How often names were asked for lately, for a cache that chooses what to take in.
+
+    For a cache of `entries`, at most 16,777,216, in up to 16 bytes for each. After ten additions
+    for each entry all counts are halved. Safe to use from any thread. Raises InvalidError.
+    """
+
+    def __new__(cls, entries: int) -> Frequency: ...
+    def add(self, name: str) -> None:
+        """Count a name."""
+
+    def estimate(self, name: str) -> int:
+        """How often it was counted, up to 15; before the first halving never too low."""
 
 @final
 class Sealed:

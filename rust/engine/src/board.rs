@@ -87,15 +87,13 @@ impl Board {
 
     /// The page after the best `offset` members as JSON, with the version it belongs to.
     pub fn page(&self, offset: u64, limit: usize) -> (u64, Arc<[u8]>) {
+        if offset == 0
+            && let Some(page) = self.encoded_first_page(limit)
+        {
+            return page;
+        }
         let list = self.load();
         let version = list.version();
-        if offset == 0
-            && let Some(page) = &*self.first_page.load()
-            && page.version == version
-            && page.limit == limit
-        {
-            return (version, Arc::clone(&page.json));
-        }
         let json: Arc<[u8]> = answer::page(self, &list, offset, limit).into();
         drop(list);
         if offset == 0 {
@@ -103,6 +101,14 @@ impl Board {
             self.first_page.store(Some(Arc::new(page)));
         }
         (version, json)
+    }
+
+    /// The first page as [`page`](Self::page) gives it, if it is encoded already.
+    pub fn encoded_first_page(&self, limit: usize) -> Option<(u64, Arc<[u8]>)> {
+        let version = self.load().version();
+        let encoded = self.first_page.load();
+        let page = encoded.as_ref().filter(|page| (page.version, page.limit) == (version, limit));
+        page.map(|page| (version, Arc::clone(&page.json)))
     }
 
     /// The list's score codes from score `min` to score `max`, both included, both optional.

@@ -1,7 +1,7 @@
 //! `Engine` and `Sealed`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,8 @@ use crate::convert::{
     known as known_answer, replies,
 };
 use crate::errors::to_py;
+use crate::pages::{MOST_ENTRIES, Pages};
+use crate::traffic::{PyTraffic, Watched};
 
 /// From this many ops on, work on a batch is done with the interpreter released: below it, taking
 /// the interpreter back would cost more than the work.
@@ -36,6 +38,10 @@ type PyDigest = (u64, String, u64, u64, String);
 pub struct PyEngine {
     pub inner: Arc<Engine>,
     clock: Arc<Clock>,
+    /// Whether reads are told to `traffic`.
+    watches: AtomicBool,
+    traffic: Arc<Watched>,
+    pages: Pages,
 }
 
 /// What stamps are made of: this machine's clock, or another one that was read now and then, whose
@@ -67,9 +73,15 @@ fn millis(duration: Duration) -> i64 {
 }
 
 impl PyEngine {
-    pub fn new(inner: Engine) -> Self {
+    pub fn new(inner: Engine) -> PyResult<Self> {
         let clock = Clock { started: Instant::now(), base_ms: AtomicI64::new(0) };
-        Self { inner: Arc::new(inner), clock: Arc::new(clock) }
+        Ok(Self {
+            inner: Arc::new(inner),
+            clock: Arc::new(clock),
+            watches: AtomicBool::new(false),
+            traffic: Arc::new(Watched::new()?),
+            pages: Pages::default(),
+        })
     }
 }
 
@@ -226,8 +238,16 @@ impl PyEngine {
         limit: usize,
     ) -> PyResult<(Bound<'py, PyBytes>, u64, u64)> {
         let board = self.board(board)?;
-        let (version, json) = board.page(offset, limit);
-        Ok((PyBytes::new(py, &json), board.id(), version))
+        let (json, version) = if offset == 0 && limit <= MOST_ENTRIES {
+            self.pages.first(py, &board, limit)
+        } else {
+            let (version, json) = board.page(offset, limit);
+            (PyBytes::new(py, &json), version)
+        };
+        if self.watches.load(Relaxed) {
+            self.traffic.page(board.name(), offset, limit, version);
+        }
+        Ok((json, board.id(), version))
     }
 
     fn standing<'py>(
@@ -236,7 +256,7 @@ impl PyEngine {
         board: &str,
         member: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let board = self.board(board)?;
+        let board = self.read(board)?;
         let json = answer::standing(&board, &board.load(), member);
         bytes(py, json)
     }
@@ -248,7 +268,7 @@ impl PyEngine {
         member: &str,
         radius: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let board = self.board(board)?;
+        let board = self.read(board)?;
         let json = answer::around(&board, &board.load(), member, radius);
         bytes(py, json)
     }
@@ -259,7 +279,7 @@ impl PyEngine {
         board: &str,
         members: Vec<String>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let board = self.board(board)?;
+        let board = self.read(board)?;
         let json = answer::standings(&board, &board.load(), &members);
         bytes(py, Ok(json))
     }
@@ -272,7 +292,7 @@ impl PyEngine {
         min: Option<PyScore>,
         max: Option<PyScore>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let board = self.board(board)?;
+        let board = self.read(board)?;
         let bound = |bound: Option<PyScore>| -> Option<Score> { bound.map(|PyScore(score)| score) };
         let json = answer::count(&board, &board.load(), bound(min), bound(max));
         bytes(py, json)
@@ -289,6 +309,23 @@ impl PyEngine {
     fn boards<'py>(&self, py: Python<'py>, after: &str, limit: usize) -> Bound<'py, PyBytes> {
         let json = py.detach(|| self.inner.boards(after, limit));
         PyBytes::new(py, &json)
+    }
+
+    #[getter]
+    fn traffic(&self) -> PyTraffic {
+        PyTraffic(Arc::clone(&self.traffic))
+    }
+
+    fn watch_traffic(&self, on: bool) {
+        self.watches.store(on, Relaxed);
+    }
+
+    fn keep_pages(&self, boards: Vec<String>, most_bytes: usize) -> PyResult<()> {
+        self.pages.keep(boards, most_bytes)
+    }
+
+    fn page_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.pages.stats(py)
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -313,6 +350,15 @@ impl PyEngine {
 impl PyEngine {
     fn board(&self, name: &str) -> PyResult<Arc<rankwire_engine::Board>> {
         self.inner.board(name).map_err(|error| to_py(&error))
+    }
+
+    /// A board that is read by other ways than by page.
+    fn read(&self, name: &str) -> PyResult<Arc<rankwire_engine::Board>> {
+        let board = self.board(name)?;
+        if self.watches.load(Relaxed) {
+            self.traffic.board(name);
+        }
+        Ok(board)
     }
 
     fn enqueue(&self, command: Command, key: Option<PyKey>) -> PyResult<u64> {

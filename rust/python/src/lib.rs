@@ -4,7 +4,7 @@
 //! Thin on purpose: every class wraps one Rust type, converts arguments and maps errors. What the
 //! classes promise is documented where Python programmers look, in `python/rankwire/_core.pyi`.
 //! All state is behind `Arc`s and locks of the crates below and no Python object is kept but a few
-//! types, so the module needs no interpreter lock of its own.
+//! types and encoded pages, which hold no others, so the module needs no interpreter lock of its own.
 
 mod access;
 mod board;
@@ -14,8 +14,10 @@ mod engine;
 mod errors;
 mod hub;
 mod loading;
+mod pages;
 mod pgcopy;
 mod recovery;
+mod traffic;
 mod tuples;
 
 // Writing copies nodes of changing sizes and frees them from other threads: this allocator saves a
@@ -48,6 +50,8 @@ mod _core {
     use crate::hub::PyHub;
     #[pymodule_export]
     use crate::recovery::PyRecovery;
+    #[pymodule_export]
+    use crate::traffic::{PyFrequency, PyTraffic};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -124,7 +124,7 @@ impl PyRecovery {
             state.flush()?;
             let recovery = state.loader.into_recovery().ok_or_else(finished)?;
             let limits = Limits { pending_ops, boards, ..Limits::default() };
-            Ok(PyEngine::new(recovery.finish(origin, limits, shared)))
+            PyEngine::new(recovery.finish(origin, limits, shared))
         })
     }
 }
