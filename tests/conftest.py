@@ -2,12 +2,20 @@
 
 import pytest
 
+from fix_archive import bucket, new_old, old, s3_server
 from fix_chaos import chaos_library, new_chaos
 from fix_cluster import new_cluster
 from fix_disk import small_disk
 from fix_engine import directory
 from fix_nodes import new_node
-from fix_postgres import new_postgres, postgres, postgres_server, postgres_template
+from fix_postgres import (
+    counting_postgres,
+    counting_server,
+    new_postgres,
+    postgres,
+    postgres_server,
+    postgres_template,
+)
 from fix_redis import new_redis, redis_cluster, redis_sentinel, redis_server
 from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
@@ -18,18 +26,23 @@ pytest.register_assert_rewrite("sdk_scenarios")
 
 __all__ = [
     "board",
+    "bucket",
     "chaos_library",
+    "counting_postgres",
+    "counting_server",
     "directory",
     "guarded",
     "new_chaos",
     "new_cluster",
     "new_node",
+    "new_old",
     "new_place",
     "new_postgres",
     "new_redis",
     "new_server",
     "no_tasks_left",
     "node_modules",
+    "old",
     "place",
     "postgres",
     "postgres_server",
@@ -37,6 +50,7 @@ __all__ = [
     "redis_cluster",
     "redis_sentinel",
     "redis_server",
+    "s3_server",
     "server",
     "small_disk",
 ]

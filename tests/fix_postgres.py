@@ -1,6 +1,7 @@
 """Real PostgreSQL servers on free ports of 127.0.0.1, with fsync, in directories that vanish.
 
-`postgres` is a fresh database on a server that the whole session shares; nobody may stop that one.
+`postgres` is a fresh database on a server that the whole session shares, `counting_postgres` one on
+another that counts statements; nobody may stop those.
 `new_postgres` makes servers that a test may kill, stop and start as it likes. PostgreSQL does not
 run as root: there it runs as another user. Without it such tests are left out, but not in CI.
 """
@@ -236,23 +237,30 @@ def postgres_template() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(postgres_template: Path) -> Iterator[Postgres]:
     """Start the server that the session shares."""
-    with _directory() as directory:
-        server = Postgres(directory, _copy(postgres_template, directory))
-        try:
-            yield server.start()
-        finally:
-            server.end()
+    with _shared(postgres_template, {}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def counting_server(postgres_template: Path) -> Iterator[Postgres]:
+    """Start the one whose databases can count statements."""
+    with _shared(postgres_template, {"shared_preload_libraries": "pg_stat_statements"}) as server:
+        yield server
 
 
 @pytest.fixture
 def postgres(postgres_server: Postgres) -> Iterator[Database]:
     """Make a fresh database."""
-    name = next(_NAMES)
-    postgres_server.sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    seen = len(postgres_server.log)
-    yield Database(postgres_server, name)
-    postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
-    print(postgres_server.log[seen:][-_SHOWN_CHARACTERS:])  # noqa: T201  # for tests that fail
+    with _fresh(postgres_server) as database:
+        yield database
+
+
+@pytest.fixture
+def counting_postgres(counting_server: Postgres) -> Iterator[Database]:
+    """Make a fresh database that counts statements."""
+    with _fresh(counting_server) as database:
+        database.sql("CREATE EXTENSION pg_stat_statements")
+        yield database
 
 
 @pytest.fixture
@@ -277,6 +285,26 @@ def new_postgres(postgres_template: Path) -> Iterator[NewPostgres]:
             return server
 
         yield make
+
+
+@contextmanager
+def _shared(template: Path, config: Mapping[str, str]) -> Iterator[Postgres]:
+    with _directory() as directory:
+        server = Postgres(directory, _copy(template, directory), config)
+        try:
+            yield server.start()
+        finally:
+            server.end()
+
+
+@contextmanager
+def _fresh(server: Postgres) -> Iterator[Database]:
+    name = next(_NAMES)
+    server.sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    seen = len(server.log)
+    yield Database(server, name)
+    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+    print(server.log[seen:][-_SHOWN_CHARACTERS:])  # noqa: T201  # for tests that fail
 
 
 def _lives(process: int) -> bool:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from fix_redis import RedisCluster, RedisServer
 from fix_server import PATIENCE_SECONDS
+from rankwire import local_cache
 from rankwire import profiles as module
-from rankwire.profiles import LocalCache, Profiles, SharedCache
+from rankwire.local_cache import LocalCache
+from rankwire.profiles import Profiles, SharedCache
 from rankwire.storage.profiles import NONE, Content, Found, Key, Stored
 from rankwire.storage.profiles_sqlite import SqliteProfiles
 from rankwire.sync.names import profile_key
@@ -261,13 +263,16 @@ def test_the_local_cache_is_bounded_and_keeps_what_is_used() -> None:
     for member in "abc":
         cache.put_many({member: NONE})
     cache.get_many("a")
+    cache.get_many("dd")
     cache.put_many({"d": NONE})
-    assert set(cache.get_many("abcd")) == set("acd")
+    cache.put_many({"e": NONE})
+    # Who is new has its place until the next one comes, and then the one that it wins.
+    assert set(cache.get_many("abcde")) == set("ade")
 
 
 def test_the_local_cache_forgets_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(module, "monotonic", lambda: now)
+    monkeypatch.setattr(local_cache, "monotonic", lambda: now)
     cache = LocalCache(seconds=5.0)
     cache.put_many({"a": Stored(9, b"{}")})
     now = 104.9

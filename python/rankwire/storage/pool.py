@@ -28,11 +28,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from rankwire.storage import StorageError
+from rankwire.times import BUCKETS
 
 if TYPE_CHECKING:
     from rankwire.settings import Storage
 
-WAIT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+WAIT_BUCKETS: Final = BUCKETS
 """Upper bounds of the histogram of waits for a connection, in seconds."""
 
 # Requests that wait for each connection of a pool; more are refused without waiting.
@@ -93,8 +94,6 @@ class Pool:
         self.name = name
         self.size = kept.pool_size
         """Most connections."""
-        self.used = 0
-        """Connections that work for a request now."""
         self.waiting = 0
         """Requests that wait for a connection now."""
         self.refused = 0
@@ -102,6 +101,9 @@ class Pool:
         self.waits = [0] * (len(WAIT_BUCKETS) + 1)
         """How many requests waited how long, by `WAIT_BUCKETS`."""
         self.waited_seconds = 0.0
+        self._lent: set[Connection] = set()
+        self._busy_seconds = 0.0
+        self._changed_at = perf_counter()
         self._wait_seconds = kept.pool_wait_seconds
         self._hold_seconds = kept.statement_seconds + _HANG_SECONDS
         limits = (kept.statement_seconds, kept.lock_seconds)
@@ -120,6 +122,24 @@ class Pool:
         )
 
     @property
+    def used(self) -> int:
+        """Connections that work for a request now."""
+        return len(self._lent)
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long connections have worked for requests until now, all of them together.
+
+        What it grows by in a second is how many of them worked on average.
+        """
+        return self._busy_seconds + self.used * (perf_counter() - self._changed_at)
+
+    @property
+    def backends(self) -> list[int]:
+        """Process ids of the sessions that work for a request now, as PostgreSQL knows them."""
+        return [connection.info.backend_pid for connection in self._lent if not connection.closed]
+
+    @property
     def idle(self) -> int:
         """Connections that wait for a request."""
         return int(self._pool.get_stats().get("pool_available", 0))
@@ -136,15 +156,23 @@ class Pool:
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection. What it raises becomes a StorageError, also a BusyError."""
         connection = await self._acquire()
-        self.used += 1
+        self._note()
+        self._lent.add(connection)
         try:
             with cut_after(self._hold_seconds, connection):
                 yield connection
         except psycopg.Error as error:
             raise _explain(error) from error
         finally:
-            self.used -= 1
+            self._note()
+            self._lent.discard(connection)
             await self._pool.putconn(connection)
+
+    def _note(self) -> None:
+        """Count the time until now, before another number of connections is in use."""
+        now = perf_counter()
+        self._busy_seconds += self.used * (now - self._changed_at)
+        self._changed_at = now
 
     async def _acquire(self) -> Connection:
         started = perf_counter()
@@ -305,7 +333,7 @@ def make_database(kept: Storage) -> Database:
 
 
 @contextmanager
-def cut_after(seconds: float, connection: Connection) -> Iterator[None]:
+def cut_after(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
     """Break the connection if what is done with it takes longer.
 
     A server that hangs answers nothing, so neither its own timeouts end a statement nor does
@@ -319,7 +347,7 @@ def cut_after(seconds: float, connection: Connection) -> Iterator[None]:
         deadline.cancel()
 
 
-def _cut(connection: Connection) -> None:
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
     with (
         suppress(psycopg.Error, OSError),
         socket.socket(fileno=os.dup(connection.fileno())) as stream,

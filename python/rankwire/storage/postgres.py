@@ -59,7 +59,7 @@ from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import LOCK_SPACE, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGresult
@@ -84,8 +84,9 @@ _LONG_SECONDS: Final = 3600.0
 _GRACE_SECONDS: Final = 2.0
 # Weeks of the journal that are made ahead.
 _WEEKS: Final = 4
-# What tidying may hold up others for: they queue behind a lock that it waits for.
-_TIDY_LOCK: Final = "SET LOCAL lock_timeout = '100ms'"
+# They queue behind a lock that tidying waits for.
+TIDY_LOCK: Final = "SET LOCAL lock_timeout = '100ms'"
+"""Begins a transaction that would rather give up than hold up others."""
 # Rows that tidying deletes at a time, and at most each time.
 _DELETED_ROWS: Final = 10_000
 _DELETES: Final = 100
@@ -229,8 +230,11 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
             self.patience = before
 
 
-class _Link:
-    """A connection that is made when it is needed, and closed after any error."""
+class Link:
+    """A connection that is made when it is needed, and closed after any error.
+
+    For the modules of this package.
+    """
 
     def __init__(
         self, kept: settings.Storage, what: str, statement_seconds: float | None = None
@@ -302,18 +306,22 @@ class PostgresStorage:
     cluster: str
     """Which database this is, wherever it is."""
 
-    def __init__(self, kept: settings.Storage) -> None:
-        """Connect, create or migrate the tables. Raises StorageError."""
+    def __init__(self, kept: settings.Storage, *, is_archived: bool = False) -> None:
+        """Connect, create or migrate the tables. Raises StorageError.
+
+        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not.
+        """
         self._kept = kept
+        self._is_archived = is_archived
         self._origin = secrets.randbits(63) or 1
         self._node = f"{socket.gethostname()}:{os.getpid()}"
-        self._committer = _Link(kept, "committer")
-        self._checkpointer = _Link(kept, "checkpointer", _LONG_SECONDS)
-        self._follower = _Link(kept, "follower")
+        self._committer = Link(kept, "committer")
+        self._checkpointer = Link(kept, "checkpointer", _LONG_SECONDS)
+        self._follower = Link(kept, "follower")
         self._following = threading.Lock()
         # The connection that has the lock of the checkpoints.
         self._leading: _Connection | None = None
-        with _once(_Link(kept, "migration"), "open the storage") as connection:
+        with once(Link(kept, "migration"), "open the storage") as connection:
             migrate(connection, migrations("postgres"))
             ((self.cluster,),) = connection.execute("SELECT id FROM cluster").fetchall()
 
@@ -321,8 +329,8 @@ class PostgresStorage:
         """See `Storage.recover`."""
         with self._take_over():
             pass
-        link = _Link(self._kept, "recovery", _LONG_SECONDS)
-        with _once(link, "read the storage") as connection, distrust(), connection.transaction():
+        link = Link(self._kept, "recovery", _LONG_SECONDS)
+        with once(link, "read the storage") as connection, distrust(), connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             # Nobody drops a week of the journal before it has been read.
@@ -400,10 +408,12 @@ class PostgresStorage:
 
     def tidy(self) -> None:
         """See `Storage.tidy`. On a connection of its own, as failing here ends no leadership."""
-        link = _Link(self._kept, "tidy", _LONG_SECONDS)
-        with _once(link, "tidy the storage") as connection:
-            _tidy_weeks(connection, self._kept.journal_days)
-            _delete(connection, _DELETE_REST, self._kept.journal_days)
+        link = Link(self._kept, "tidy", _LONG_SECONDS)
+        with once(link, "tidy the storage") as connection:
+            _make_weeks(connection)
+            if not self._is_archived:
+                _drop_weeks(connection, self._kept.journal_days)
+                _delete(connection, _DELETE_REST, self._kept.journal_days, may_drop)
             _delete(connection, _DELETE_ANSWERS, ANSWER_SECONDS)
             connection.execute(_DELETE_DROPPED, (self._kept.journal_days,))
             _tidy_origins(connection)
@@ -590,20 +600,36 @@ def _copy_members(
         copy.write(_COPY_END)
 
 
-def _tidy_weeks(connection: _Connection, days: int) -> None:
-    """Make weeks of the journal ahead, drop old ones. What is in use now is left for next time."""
-    steps: list[sql.Composed] = [sql.SQL("SELECT make_weeks({})").format(_WEEKS)]
+def _make_weeks(connection: _Connection) -> None:
+    """Make weeks of the journal ahead. While the journal is in use that is left for next time."""
+    with suppress(errors.LockNotAvailable), connection.transaction():
+        connection.execute(TIDY_LOCK)
+        connection.execute(sql.SQL("SELECT make_weeks({})").format(_WEEKS))
+
+
+def _drop_weeks(connection: _Connection, days: int) -> None:
+    """Drop old weeks of the journal. What is in use now is left for next time."""
     for (week,) in connection.execute(_OLD_WEEKS, (days,)).fetchall():
-        table = sql.Identifier(week)
-        if _value(connection, sql.SQL(_IS_COVERED).format(table)):
-            steps.append(sql.SQL("DROP TABLE {}").format(table))
-    for step in steps:
-        try:
-            with connection.transaction():
-                connection.execute(_TIDY_LOCK)
-                connection.execute(step)
-        except errors.LockNotAvailable:
+        if not is_covered(connection, week):
             continue
+        with suppress(errors.LockNotAvailable), connection.transaction():
+            connection.execute(TIDY_LOCK)
+            if may_drop(connection):
+                connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(week)))
+
+
+def is_covered(connection: psycopg.Connection[tuple[Any, ...]], week: str) -> bool:
+    """Tell whether the last checkpoint includes all of a week of the journal."""
+    return bool(_value(connection, sql.SQL(_IS_COVERED).format(sql.Identifier(week))))
+
+
+def may_drop(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """Tell whether no legal hold forbids to drop anything of the journal.
+
+    In a transaction: a new hold waits for its end.
+    """
+    connection.execute("LOCK TABLE holds IN SHARE MODE")
+    return not _value(connection, "SELECT EXISTS (SELECT FROM holds)")
 
 
 def _tidy_origins(connection: _Connection) -> None:
@@ -617,14 +643,25 @@ def _tidy_origins(connection: _Connection) -> None:
     connection.execute(_DELETE_ORIGINS)
 
 
-def _delete(connection: _Connection, query: str, age: int) -> None:
+def _delete(
+    connection: _Connection,
+    query: str,
+    age: int,
+    is_allowed: Callable[[_Connection], bool] = lambda _: True,
+) -> None:
     """Delete what is old, piece by piece, so that nobody waits long for it."""
     for _ in range(_DELETES):
-        if connection.execute(query.encode(), (age, _DELETED_ROWS)).rowcount < _DELETED_ROWS:
+        with connection.transaction():
+            if not is_allowed(connection):
+                return
+            deleted = connection.execute(query.encode(), (age, _DELETED_ROWS)).rowcount
+        if deleted < _DELETED_ROWS:
             return
 
 
-def _value(connection: _Connection, query: str | sql.Composed, *values: object) -> Any:
+def _value(
+    connection: psycopg.Connection[tuple[Any, ...]], query: str | sql.Composed, *values: object
+) -> Any:
     """Give the one value that a query asks for."""
     text = query.encode() if isinstance(query, str) else query
     ((value,),) = connection.execute(text, values).fetchall()
@@ -636,7 +673,7 @@ def _includes(vector: Mapping[int, int], other: Mapping[int, int]) -> bool:
 
 
 @contextmanager
-def _once(link: _Link, purpose: str) -> Iterator[_Connection]:
+def once(link: Link, purpose: str) -> Iterator[_Connection]:
     """Use a link and close it."""
     try:
         with link.use(purpose) as connection:

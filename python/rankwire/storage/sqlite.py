@@ -69,11 +69,12 @@ _ANSWER = "INSERT INTO answers VALUES (?, ?, ?, ?)"
 _EXPIRE_ANSWERS = """
 DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE answered_ms < ? LIMIT ?)
 """
-# The last row stays: it tells where the journal goes on.
+# The last row stays: it tells where the journal goes on. All do while there is a legal hold.
 _EXPIRE_JOURNAL = """
 DELETE FROM journal WHERE seq IN (
     SELECT seq FROM journal
     WHERE committed_ms < ?1 AND seq <= ?2 AND seq < (SELECT max(seq) FROM journal)
+      AND NOT EXISTS (SELECT 1 FROM holds)
     ORDER BY seq LIMIT ?3
 )
 """
@@ -85,10 +86,21 @@ INSERT INTO vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET number = exc
 class SqliteStorage:
     """A `Storage` in a directory that it creates and locks for itself."""
 
-    def __init__(self, directory: Path, busy_seconds: float, journal_days: int = 90) -> None:
-        """Open the directory, create or migrate its databases. Raises StorageError."""
+    def __init__(
+        self,
+        directory: Path,
+        busy_seconds: float,
+        journal_days: int = 90,
+        *,
+        is_archived: bool = False,
+    ) -> None:
+        """Open the directory, create or migrate its databases. Raises StorageError.
+
+        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not.
+        """
         self._origin = secrets.randbits(63) or 1
         self._journal_days = journal_days
+        self._is_archived = is_archived
         self._directory = directory
         self._busy_seconds = busy_seconds
         self._lock: int | None = None
@@ -162,7 +174,8 @@ class SqliteStorage:
             connection = self._open(self._directory / JOURNAL_FILE, self._busy_seconds)
             try:
                 _delete(connection, _EXPIRE_ANSWERS, answers_ms)
-                _delete(connection, _EXPIRE_JOURNAL, journal_ms, seq)
+                if not self._is_archived:
+                    _delete(connection, _EXPIRE_JOURNAL, journal_ms, seq)
             finally:
                 self._connections.remove(connection)
                 connection.close()
