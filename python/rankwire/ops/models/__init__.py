@@ -1,0 +1,1 @@
+"""Models of published theory: from measurements to what would be. Pure, and need nothing else."""

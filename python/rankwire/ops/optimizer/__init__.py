@@ -1,0 +1,1 @@
+"""What is paid for more than is needed: usage, sizes, reservations and storage."""

@@ -1,0 +1,69 @@
+"""The history of what this node uses: measured every quarter of a minute, kept in a file.
+
+Promises: nothing here stops the server or blocks its event loop. A file that cannot be read is said
+to be so, left as it is and not written to; the node then only remembers since its start. A crash
+loses at most `SAVE_SECONDS` of history. For the event loop that it was made on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from rankwire.ops.analyzer.readings import UnavailableError
+from rankwire.ops.optimizer.own_usage import OwnUsage
+from rankwire.ops.optimizer.usage import UsageError, UsageStore, write
+
+SAMPLE_SECONDS: Final = 15.0
+SAVE_SECONDS: Final = 300.0
+
+_log = structlog.get_logger(__name__)
+
+
+class UsageKeeper:
+    """Samples this node into a store."""
+
+    def __init__(self, path: Path | None, name: str, own: OwnUsage | None = None) -> None:
+        """Read the file, if there is to be one. `name` is the node's, by which it is kept."""
+        self.store = UsageStore()
+        self._path = path
+        self._name = name
+        self._own = own or OwnUsage()
+        self._sampled = float("-inf")
+        self._saved = monotonic()
+        try:
+            if path is not None:
+                self.store = UsageStore.load(path)
+            self.store.workload(name)
+        except UsageError as error:
+            _log.warning("history of usage is not kept", reason=str(error))
+            self._path = None
+            self.store = UsageStore()
+
+    async def look(self) -> None:
+        """Measure and save, each when it is time; may be called as often as one likes."""
+        now = monotonic()
+        if now - self._sampled >= SAMPLE_SECONDS:
+            self._sampled = now
+            try:
+                sample = await asyncio.to_thread(self._own.read)
+            except UnavailableError as error:
+                _log.debug("usage is not known", reason=str(error))
+            else:
+                self.store.workload(self._name).sample(sample)
+        if now - self._saved >= SAVE_SECONDS:
+            await self.save()
+
+    async def save(self) -> None:
+        """Write the file now, if there is one; also for the end of the server."""
+        if self._path is None:
+            return
+        self._saved = monotonic()
+        try:
+            await asyncio.to_thread(write, self._path, self.store.encode())
+        except UsageError as error:
+            _log.warning("history of usage is not saved", reason=str(error))
