@@ -2,9 +2,15 @@
 
 A profile is looked for in this process first, then in Redis where that is used, then in the
 storage. Promises: who has written a profile reads it at once on the same node, while it is cached
-there; other nodes read it when the news of it arrives, and without any within `LOCAL_SECONDS`, or
-`SHARED_SECONDS` if Redis was not told of it or a replica was behind. A cache that fails is passed
-by; it is never the reason for a refusal.
+there; other nodes read it when the news of it arrives, and without any when the caches of it end:
+within `local.seconds`, and `SHARED_SECONDS` more if Redis was not told of it or a replica was
+behind. A cache that fails is passed by; it is never the reason for a refusal.
+
+`local.seconds` is `LOCAL_SECONDS`, unless caching is applied (`ops.caching`); then it is
+`longest_seconds`: a day with SQLite, where nobody else writes, so that nothing old is ever read;
+a minute with Redis, which brings the news and may lose it; and no more than ever with PostgreSQL
+alone, where nobody tells. What is being read while it changes is not remembered, and neither is a
+profile whose change failed or came for the second time.
 
 Of two states of a profile the one with the larger version counts, so a slow reader cannot put an
 old state over a new one. All of this is for one event loop.
@@ -13,14 +19,22 @@ old state over a new one. All of this is for one event loop.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from time import monotonic
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from rankwire.local_cache import LOCAL_SECONDS, Counts, LocalCache
 from rankwire.storage.profiles import NONE, Content, Found, Stored
 from rankwire.sync.names import profile_key
 from rankwire.sync.urls import FAILURES
@@ -29,15 +43,12 @@ if TYPE_CHECKING:
     from rankwire.storage.profiles import Key, ProfileStore, Written
     from rankwire.sync.urls import AsyncClient
 
-LOCAL_SECONDS: Final = 5.0
-"""How long a profile is remembered in this process, or that there is none."""
-
-LOCAL_ENTRIES: Final = 20_000
-"""Most members of whom that is remembered: at 4 KiB each, 80 MB."""
-
 SHARED_SECONDS: Final = 60
 """How long a profile is remembered in Redis. So long may an old one be seen if a node dies between
 a write and telling Redis of it, or if a replica was behind."""
+
+SOLE_SECONDS: Final = 86_400.0
+"""How long one may be remembered in the only process that writes."""
 
 # Redis answers within this time or is passed by; after that it is left alone for the other.
 _PATIENCE_SECONDS: Final = 0.25
@@ -61,62 +72,16 @@ return 0
 _log = structlog.get_logger(__name__)
 
 
-class Counts:
-    """How often a cache had what it was asked for."""
+class Cost:
+    """What it took to read profiles from the storage."""
 
     def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
-
-    def count(self, asked: int, found: int) -> None:
-        """Count a question for so many profiles."""
-        self.hits += found
-        self.misses += asked - found
-
-
-class LocalCache:
-    """What this process remembers, the most recently used."""
-
-    def __init__(self, entries: int = LOCAL_ENTRIES, seconds: float = LOCAL_SECONDS) -> None:
-        """Remember so many for so long."""
-        self.counts = Counts()
-        self._entries = entries
-        self._seconds = seconds
-        self._known: OrderedDict[str, tuple[float, Stored]] = OrderedDict()
-
-    def get_many(self, members: Iterable[str]) -> dict[str, Stored]:
-        """Give what is remembered of these, also that there is none."""
-        now = monotonic()
-        found = {}
-        asked = 0
-        for member in members:
-            asked += 1
-            entry = self._known.get(member)
-            if entry is None:
-                continue
-            if entry[0] <= now:
-                del self._known[member]
-            else:
-                self._known.move_to_end(member)
-                found[member] = entry[1]
-        self.counts.count(asked, len(found))
-        return found
-
-    def put_many(self, profiles: Mapping[str, Stored]) -> None:
-        """Remember these, unless something newer is remembered."""
-        now = monotonic()
-        for member, stored in profiles.items():
-            old = self._known.get(member)
-            if old is None or old[0] <= now or old[1].version <= stored.version:
-                self._known[member] = (now + self._seconds, stored)
-                self._known.move_to_end(member)
-        while len(self._known) > self._entries:
-            self._known.popitem(last=False)
-
-    def forget(self, members: Iterable[str]) -> None:
-        """Remember nothing of these."""
-        for member in members:
-            self._known.pop(member, None)
+        self.reads = 0
+        """Questions to the storage."""
+        self.members = 0
+        """Members they were about."""
+        self.seconds = 0.0
+        """Time until they were answered, that of waiting for a connection included."""
 
 
 class SharedCache:
@@ -241,37 +206,70 @@ class Profiles:
         """Largest profile, as JSON."""
         self.local = LocalCache()
         self.shared = shared
+        self.cost = Cost()
         self._store = store
         self._tell = tell
+        self._watch: Callable[[list[str]], object] | None = None
+        # Of each read and write under way, the members that have not changed since it began.
+        self._under_way: dict[object, set[str]] = {}
+        self._writes: set[asyncio.Task[Written]] = set()
+
+    def watch(self, see: Callable[[list[str]], object] | None) -> None:
+        """Show each question's members, each once, to `see` from now on; to nobody with None."""
+        self._watch = see
 
     async def get_many(self, members: Sequence[str]) -> Found:
         """Read the profiles of these members, as far as they have one. Raises StorageError."""
         wanted = list(dict.fromkeys(members))
+        if self._watch is not None:
+            self._watch(wanted)
         known = self.local.get_many(wanted)
         lag = None
         if missing := [member for member in wanted if member not in known]:
-            read, lag = await self._read(missing)
-            self.local.put_many(read)
+            with self._unchanged(missing) as unchanged:
+                read, lag = await self._read(missing)
+                self.local.put_many(
+                    {member: read[member] for member in missing if member in unchanged}
+                )
             known |= read
         return Found({member: stored for member, stored in known.items() if stored.body}, lag)
 
     async def put(self, member: str, content: Content, key: Key | None) -> Written:
         """Write a profile. Durable when it returns; raises as `ProfileStore.put`."""
-        return await self._changed(member, await self._store.put(member, content, key))
+        return await self._write(member, self._store.put(member, content, key))
 
     async def delete(self, member: str, key: Key | None) -> Written:
         """Forget a profile. Durable when it returns; raises as `ProfileStore.delete`."""
-        return await self._changed(member, await self._store.delete(member, key))
+        return await self._write(member, self._store.delete(member, key))
 
     def forget(self, members: Iterable[str]) -> None:
         """Read these again when they are asked for: another node has changed them."""
-        self.local.forget(members)
+        changed = list(members)
+        self.local.forget(changed)
+        self._spoil(changed)
 
     async def close(self) -> None:
-        """Let go of the store and of Redis."""
+        """Let go of the store and of Redis, after what is being written."""
+        if self._writes:
+            await asyncio.wait(self._writes)
         if self.shared is not None:
             await self.shared.close()
         await self._store.close()
+
+    @contextmanager
+    def _unchanged(self, members: Iterable[str]) -> Iterator[set[str]]:
+        """Give a set of these that loses those which change meanwhile."""
+        work, unchanged = object(), set(members)
+        self._under_way[work] = unchanged
+        try:
+            yield unchanged
+        finally:
+            del self._under_way[work]
+
+    def _spoil(self, changed: list[str]) -> None:
+        """See to it that what was read of these before they changed is not remembered."""
+        for unchanged in self._under_way.values():
+            unchanged.difference_update(changed)
 
     async def _read(self, members: list[str]) -> tuple[dict[str, Stored], float | None]:
         """Read past the local cache."""
@@ -280,20 +278,54 @@ class Profiles:
         missing = [member for member in members if member not in known]
         if not missing:
             return known, None
+        started = perf_counter()
         found = await self._store.get_many(missing)
+        self.cost.seconds += perf_counter() - started
+        self.cost.reads += 1
+        self.cost.members += len(missing)
         read = {member: found.profiles.get(member, NONE) for member in missing}
         if shared:
             await shared.fill(read)
         return known | read, found.lag
 
-    async def _changed(self, member: str, written: Written) -> Written:
-        if (stored := written.stored) is not None:
-            self.local.put_many({member: stored})
+    async def _write(self, member: str, write: Awaitable[Written]) -> Written:
+        """Write to the end, also if whoever asked has gone: the caches have to hear of it."""
+        task = asyncio.create_task(self._changed(member, write))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def _changed(self, member: str, write: Awaitable[Written]) -> Written:
+        known: Stored | None = None
+        try:
+            with self._unchanged([member]) as unchanged:
+                written = await write
+            stored = written.stored
+            known = stored if unchanged else None
+        finally:
+            # Whether it failed, came for the second time or ran into another write: nobody knows
+            # what there is now.
+            if known is None:
+                self.forget([member])
+        if known is not None:
+            self._spoil([member])
+            self.local.put_many({member: known}, is_written=True)
+        if stored is not None:
             if self.shared is not None:
                 await self.shared.put(member, stored)
             if self._tell is not None:
                 self._tell([member])
         return written
+
+
+def longest_seconds(*, is_sole: bool, is_told: bool) -> float:
+    """Tell how long this process may remember a profile, by the promises of this module.
+
+    `is_sole`: no other process writes profiles; `is_told`: others tell of their writes.
+    """
+    if is_sole:
+        return SOLE_SECONDS
+    return SHARED_SECONDS if is_told else LOCAL_SECONDS
 
 
 def _written(stored: Stored) -> bytes:
