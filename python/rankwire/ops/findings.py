@@ -9,7 +9,7 @@ dollars a month of 730 hours, moments are seconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -87,7 +87,7 @@ class Bottleneck(msgspec.Struct, frozen=True, kw_only=True):
     impact: str
     cause: str | None = None
     """The bottleneck, by its type, that explains this one."""
-    details: Mapping[str, object] = {}
+    details: Mapping[str, Any] = {}
     """What it is about: the statement, the table, the pool."""
 
 

@@ -56,6 +56,11 @@ class Publisher(Link):
         self.news_sent = 0
         self.news_dropped = 0
 
+    @property
+    def queued(self) -> int:
+        """Batches and messages that wait."""
+        return len(self._batches) + len(self._news)
+
     def offer(self, number: int, batch: bytes) -> None:
         """Publish a batch soon, or drop it. Never waits for Redis."""
         content = batch if len(batch) <= STREAM_BATCH_BYTES else None

@@ -1,0 +1,1 @@
+"""What holds a node up: sources, figures, rules, causes and advice."""
