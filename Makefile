@@ -205,6 +205,18 @@ bench-ws-submit: .venv/bench ## Durable submits over WebSocket, beside HTTP
 bench-live-bytes: .venv/bench ## Bytes a watcher and second of 18,750 watchers of a game
 	$(BIN)/python loadtests/bench_live_bytes.py
 
+.PHONY: bench-units
+bench-units: .venv/bench ## What each thing costs a server, for `rankwire ops capacity`; writes units.json
+	$(BIN)/python loadtests/bench_units.py
+
+.PHONY: bench-predictions
+bench-predictions: .venv/bench ## What the capacity model predicts of a load, beside what a server does
+	$(BIN)/python loadtests/bench_predictions.py
+
+.PHONY: bench-traffic
+bench-traffic: .venv/bench ## What watching the reads costs, as a share of a request's processor time
+	$(BIN)/python loadtests/bench_traffic.py
+
 .PHONY: clean
 clean: ## Remove what was built
 	cargo clean
