@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message
 
 from fix_access import open_access
 from rankwire import _core
-from rankwire.api.app import build
+from rankwire.api.app import build, counters
 from rankwire.api.service import Parts
-from rankwire.beside import open_beside
+from rankwire.beside import Beside, open_beside
 from rankwire.model import Problem
+from rankwire.ops.analyzer.sources import Watched
+from rankwire.ops.watch import Watch, learn
 from rankwire.settings import Settings, Storage
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.writer import Writer
@@ -113,6 +115,13 @@ def _scope(method: str, target: str, headers: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def make_parts(writer: Writer, beside: Beside, settings: Settings) -> Parts:
+    """Put together what the API is an API of; nothing looks at it by itself."""
+    requests = counters()
+    watched = Watched(writer, beside, None, None, requests)
+    return Parts(writer, beside, Watch(watched, learn(settings.ops), settings), requests)
+
+
 @asynccontextmanager
 async def running_api(
     path: Path,
@@ -132,7 +141,7 @@ async def running_api(
         settings = Settings(storage=Storage(path=path, busy_seconds=busy_seconds))
         beside = await open_beside(settings, "")
         stack.push_async_callback(beside.close)
-        app = build(Parts(writer, beside), access or open_access(), MAX_BODY_BYTES)
+        app = build(make_parts(writer, beside, settings), access or open_access(), MAX_BODY_BYTES)
         yield Client(app, writer)
     finally:
         await stack.aclose()

@@ -25,14 +25,18 @@ from granian.server.embed import Server as Granian
 
 from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
-from rankwire.api.app import build
+from rankwire.api.app import build, counters
 from rankwire.api.door import Door
 from rankwire.api.routes import OPERATIONS, SERVER
 from rankwire.api.service import Parts
 from rankwire.beside import Beside, open_beside
 from rankwire.live import Live
+from rankwire.ops.analyzer.sources import Watched
+from rankwire.ops.lifecycle import Keeper, Lifecycle
+from rankwire.ops.watch import Knowledge, Watch, learn
 from rankwire.settings import SettingsError, shown_url
 from rankwire.storage import StorageError
+from rankwire.storage.objects import ObjectStoreError, open_store
 from rankwire.storage.postgres import PostgresStorage
 from rankwire.storage.sqlite import SqliteStorage
 from rankwire.sync.profile_news import ProfileNews
@@ -140,6 +144,7 @@ class _Node:
         """Start, and return when all is ready; None when it was stopped before that."""
         started = time.monotonic()
         settings = self._settings
+        knowledge = await asyncio.to_thread(_learn, settings)
         guard = await asyncio.to_thread(_guard, settings)
         self._ends_on_thread(guard.stop)
         guard.start()
@@ -162,9 +167,15 @@ class _Node:
         )
         writer.start()
         self._stack.push_async_callback(writer.stop)
+        keeper = self._keep(writer)
         live = await self._live(engine, region, guard, on_live_failure)
-        parts = Parts(writer, beside, live.hub if live else None, region)
         served = SERVER if settings.node.role == "hub" else OPERATIONS
+        requests = counters(served)
+        hub = live.hub if live else None
+        watch = Watch(Watched(writer, beside, hub, region, requests, keeper), knowledge, settings)
+        watch.start()
+        self._stack.push_async_callback(watch.stop)
+        parts = Parts(writer, beside, watch, requests, hub, region, keeper)
         door.open(build(parts, guard.access, settings.http.max_body_bytes, served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
@@ -215,21 +226,43 @@ class _Node:
         self._ends_on_thread(live.stop)
         return live
 
+    def _keep(self, writer: Writer) -> Keeper | None:
+        """Archive the journal, if there is a place for it."""
+        if not self._settings.ops.archive_url:
+            return None
+        keeper = Keeper(Lifecycle(self._settings), lambda: writer.is_leading)
+        keeper.start()
+        self._ends_on_thread(keeper.stop)
+        return keeper
+
     def _ends_on_thread(self, end: Callable[[], None]) -> None:
         self._stack.push_async_callback(asyncio.to_thread, end)
 
 
 def _storage(settings: Settings) -> tuple[Storage, Region | None]:
     """Open the storage and, where there may be other nodes, this one's place among them."""
-    kept = settings.storage
+    kept, is_archived = settings.storage, bool(settings.ops.archive_url)
     if not kept.url:
-        return SqliteStorage(kept.path, kept.busy_seconds, kept.journal_days), None
-    storage = PostgresStorage(kept)
+        days = kept.journal_days
+        return SqliteStorage(kept.path, kept.busy_seconds, days, is_archived=is_archived), None
+    storage = PostgresStorage(kept, is_archived=is_archived)
     try:
         return storage, Region(settings.redis, storage)
     except ValueError as error:
         storage.close()
         raise SettingsError([f"redis.url: {error}"]) from error
+
+
+def _learn(settings: Settings) -> Knowledge:
+    """Read the files that analytics need, and see that the archive's address is one."""
+    try:
+        if settings.ops.archive_url:
+            open_store(settings.ops.archive_url)
+        return learn(settings.ops)
+    except ObjectStoreError as error:
+        raise SettingsError([f"ops.archive_url: {error}"]) from error
+    except ValueError as error:
+        raise SettingsError([str(error)]) from error
 
 
 def _guard(settings: Settings) -> Guard:

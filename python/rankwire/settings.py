@@ -315,6 +315,24 @@ class Ops(msgspec.Struct, frozen=True):
         int,
         Meta(ge=1, le=65_536, description="Most memory for what caching keeps, in MB."),
     ] = 64
+    node_sku: Annotated[
+        str,
+        Meta(
+            description="What this node's machine is in the price table, like `ec2:c7g.large`; "
+            "empty if it has no known price."
+        ),
+    ] = ""
+    redis_sku: Annotated[
+        str,
+        Meta(description="The same of Redis, like `cache-redis:cache.r7g.large`."),
+    ] = ""
+    database_sku: Annotated[
+        str,
+        Meta(
+            description="What the database's servers are in the price table, like "
+            "`rds-pg:db.m6g.xlarge`; empty if they have no known price."
+        ),
+    ] = ""
     archive_url: Annotated[
         str,
         Meta(

@@ -21,6 +21,7 @@ import structlog
 
 from rankwire import _core
 from rankwire.storage import Batch, RefusedError, StorageError
+from rankwire.times import Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,8 @@ class Writer:
         self._trouble: str | None = None
         self.is_leading = False
         """Whether this process takes the checkpoints."""
+        self.append_times = Times()
+        """How long the storage took for each batch, also for one that it did not take."""
         self._lead_trouble: str | None = None
         self._stopping = threading.Event()
         self._committer = self._thread("committer", self._commit_forever)
@@ -144,7 +147,7 @@ class Writer:
         try:
             while batch.bytes or batch.answers or batch.doubted:
                 try:
-                    self._storage.append(batch)
+                    self._append(batch)
                     break
                 except RefusedError as refused:
                     sealed.again(refused.known, refused.taken)
@@ -153,6 +156,13 @@ class Writer:
             self._endure(sealed, error)
         else:
             self._finish(sealed)
+
+    def _append(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        try:
+            self._storage.append(batch)
+        finally:
+            self.append_times.add(time.perf_counter() - started)
 
     def _endure(self, sealed: _core.Sealed, error: StorageError) -> None:
         """Refuse writes until the storage can say what became of the batch."""

@@ -19,22 +19,22 @@ from rankwire.api.routes import OPERATIONS
 # Callers by operations. A key that is called after a scope has that one alone; elsewhere has all
 # scopes and visitor may all that players may, but on other boards.
 TABLE = """
-               alive ready openapi list_boards describe_board top standing around standings count submit submit_batch create_board delete_board remove_member metrics history get_profile put_profile delete_profile digest
-nobody         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401
-wrong_key      ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401
-revoked_key    ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401
-read           ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403
-submit         ok    ok    ok      403         403            403 403      403    403       403   ok     ok           403          403          403           403     403     403         ok          403            403
-admin          ok    ok    ok      403         403            403 403      403    403       403   403    403          ok           ok           ok            403     ok      403         403         ok             403
-operator       ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok
-elsewhere      ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok
-player         ok    ok    ok      403         ok             ok  ok       ok     ok        ok    ok     403          403          403          403           403     403     ok          403         403            403
-expired_player ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401
-visitor        ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           403     403     403         403         403            403
-spectator      ok    ok    ok      403         ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403
-forger         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401
-anonymous      ok    ok    ok      401         ok             ok  ok       ok     ok        ok    401    401          401          401          401           401     401     ok          401         401            401
-everybody      ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    ok     ok           ok           ok           ok            ok      ok      ok          ok          ok             ok
+               alive ready openapi list_boards describe_board top standing around standings count submit submit_batch create_board delete_board remove_member metrics history get_profile put_profile delete_profile digest ops_report ops_caching
+nobody         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
+wrong_key      ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
+revoked_key    ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
+read           ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403
+submit         ok    ok    ok      403         403            403 403      403    403       403   ok     ok           403          403          403           403     403     403         ok          403            403    403        403
+admin          ok    ok    ok      403         403            403 403      403    403       403   403    403          ok           ok           ok            403     ok      403         403         ok             403    403        403
+operator       ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok
+elsewhere      ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok
+player         ok    ok    ok      403         ok             ok  ok       ok     ok        ok    ok     403          403          403          403           403     403     ok          403         403            403    403        403
+expired_player ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
+visitor        ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           403     403     403         403         403            403    403        403
+spectator      ok    ok    ok      403         ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403
+forger         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
+anonymous      ok    ok    ok      401         ok             ok  ok       ok     ok        ok    401    401          401          401          401           401     401     ok          401         401            401    401        401
+everybody      ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    ok     ok           ok           ok           ok            ok      ok      ok          ok          ok             ok     ok         ok
 """  # noqa: E501 - a table is read as a whole
 
 

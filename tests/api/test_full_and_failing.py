@@ -8,9 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from fix_access import open_access
-from fix_api import MAX_BODY_BYTES, Answer, Client, running_api
+from fix_api import MAX_BODY_BYTES, Answer, Client, make_parts, running_api
 from rankwire.api.app import build
-from rankwire.api.service import Parts
 from rankwire.beside import open_beside
 from rankwire.settings import Settings, Storage
 from rankwire.storage.sqlite import JOURNAL_FILE, SqliteStorage
@@ -28,8 +27,10 @@ def _check(answer: Answer, status: int, kind: str) -> None:
 async def test_a_full_queue_is_busy(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path / "data", 2.0)
     writer = Writer(storage.recover(2, 10), storage, checkpoint_members=1, checkpoint_seconds=60)
-    beside = await open_beside(Settings(storage=Storage(path=tmp_path / "data")), "")
-    api = Client(build(Parts(writer, beside), open_access(), MAX_BODY_BYTES), writer)
+    settings = Settings(storage=Storage(path=tmp_path / "data"))
+    beside = await open_beside(settings, "")
+    parts = make_parts(writer, beside, settings)
+    api = Client(build(parts, open_access(), MAX_BODY_BYTES), writer)
     # Nobody commits yet, so two writes fill the queue.
     created = asyncio.create_task(api.call("PUT", "/v1/boards/b"))
     submitted = asyncio.create_task(api.post(SCORES, SUBMIT))

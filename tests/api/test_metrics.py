@@ -11,9 +11,10 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from fix_api import Client
-from fix_server import Server
+from fix_postgres import Database
+from fix_redis import RedisServer
+from fix_server import NewServer
 from rankwire.api.problems import KINDS
-from rankwire.ops import metrics
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 BOARD = "/v1/boards/b"
@@ -28,10 +29,13 @@ async def _samples(api: Client) -> dict[str, float]:
     }
 
 
+def _section(heading: str) -> str:
+    return MANUAL.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 def _table(heading: str) -> set[str]:
     """First column of the manual's table under a heading."""
-    section = MANUAL.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return set(re.findall(r"^\| `([^`{]+)", section, re.MULTILINE))
+    return set(re.findall(r"^\| `([^`{]+)", _section(heading), re.MULTILINE))
 
 
 async def test_writes_and_requests_are_counted(api: Client) -> None:
@@ -69,17 +73,26 @@ async def test_both_formats_can_be_read(api: Client) -> None:
     assert len(list(families)) == len(names)
 
 
-def test_the_manual_lists_exactly_the_metrics(server: Server) -> None:
-    """Asked of a whole server: it has watchers' metrics too."""
+def test_the_manual_lists_exactly_the_metrics(
+    postgres: Database, redis_server: RedisServer, new_server: NewServer, tmp_path: Path
+) -> None:
+    """Asked of a whole server with everything that has metrics."""
+    urls = ("--storage-url", postgres.url, "--storage-replica-url", postgres.url)
+    archive = ("--ops-archive-url", f"file://{tmp_path}/archive")
+    server = new_server(*urls, *archive, "--redis-url", redis_server.url).start()
     text = server.get("/metrics").body.decode()
-    ours = set(re.findall(r"^# HELP (rankwire_\S+)", text, re.MULTILINE))
-    rows = (*metrics.POOL_METRICS, *metrics.REPLICA_METRICS, *metrics.SYNC_METRICS)
-    of_postgres = {name for _, name, _ in rows}
-    assert ours | of_postgres | {metrics.POOL_SECONDS[0]} == _table("Metrics")
-    for _, name, meaning in rows:
-        assert f"| `{name}` | {meaning} |" in MANUAL
-    tables = (metrics.CORE_METRICS, metrics.LIVE_METRICS)
-    assert {name for table in tables for _, name, _ in table} <= ours
+    exported = dict(re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE))
+    ours = {name: words for name, words in exported.items() if not name.startswith("process_")}
+    rows = re.findall(
+        r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (.+) \|$", _section("Metrics"), re.MULTILINE
+    )
+    assert {name: words for name, _, words in rows} == ours
+    assert set(re.findall(r"`(process_\w+)`", _section("Metrics"))) <= set(exported)
+    documented = {name: set(labels.split(",")) - {""} for name, labels, _ in rows}
+    for family in read_text(text):
+        for sample in family.samples:
+            if (name := re.sub("_(bucket|count|sum|created)$", "", sample.name)) in documented:
+                assert set(sample.labels) - {"le"} == documented[name], name
 
 
 def test_the_manual_lists_exactly_the_problems() -> None:

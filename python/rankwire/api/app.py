@@ -21,7 +21,7 @@ from rankwire.api.operations import Endpoint, Operation
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
 from rankwire.api.routes import OPERATIONS
 from rankwire.api.service import Parts, Service
-from rankwire.ops.metrics import Requests, scraper
+from rankwire.ops.metrics import Observed, Requests, scraper
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +34,11 @@ UNMATCHED: Final = "unmatched"
 _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 
+def counters(served: tuple[Operation, ...] = OPERATIONS) -> dict[str, Requests]:
+    """Make what counts the requests of each operation."""
+    return {name: Requests() for name in (*(each.name for each in served), UNMATCHED)}
+
+
 def build(
     parts: Parts,
     access: _core.Access,
@@ -44,9 +49,18 @@ def build(
 
     With other `served` operations than all of them, the lean path is left out.
     """
-    requests = {operation.name: Requests() for operation in served}
-    requests[UNMATCHED] = Requests()
-    scrape = scraper(parts.writer, parts.beside, parts.hub, parts.region, requests)
+    requests = parts.requests
+    scrape = scraper(
+        Observed(
+            parts.writer,
+            parts.beside,
+            parts.watch.pulse,
+            parts.hub,
+            parts.region,
+            requests,
+            parts.keeper,
+        )
+    )
     service = Service(parts, document(served), scrape)
     gate = open_gate(access, parts.writer.engine)
     by_path: dict[str, dict[str, Operation]] = {}

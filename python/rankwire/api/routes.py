@@ -36,6 +36,8 @@ from rankwire.model import (
     Submits,
     TopQuery,
 )
+from rankwire.ops.caching.report import CachingReport
+from rankwire.ops.report.bundle import Bundle
 
 _BOARD: Final = "/v1/boards/{board}"
 _MEMBER: Final = _BOARD + "/members/{member}"
@@ -351,6 +353,28 @@ SERVER: Final = (
         "Get digests of all boards, and which commits they include",
         lambda service, _: service.digest(),
         {200: Reply("The digests.", Digest, examples.DIGEST)},
+        _NAMED,
+    ),
+    Operation(
+        "ops_report",
+        "GET",
+        "/v1/ops/report",
+        "server",
+        "operate",
+        "Get what limits the server, why, and what would help",
+        lambda service, _: service.analytics.report(),
+        {200: Reply("The report.", Bundle)},
+        _NAMED,
+    ),
+    Operation(
+        "ops_caching",
+        "GET",
+        "/v1/ops/caching",
+        "server",
+        "operate",
+        "Get what is read most, and what caching it brings",
+        lambda service, _: service.analytics.caching(),
+        {200: Reply("The report.", CachingReport)},
         _NAMED,
     ),
     Operation(

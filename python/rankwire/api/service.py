@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from msgspec import UNSET
 
 from rankwire import _core
+from rankwire.api.analytics import Analytics
 from rankwire.api.answers import (
     JSON,
     JSON_CREATED,
@@ -43,6 +45,9 @@ from rankwire.model import (
     Submit,
     TopQuery,
 )
+from rankwire.ops.lifecycle import Keeper
+from rankwire.ops.metrics import Requests
+from rankwire.ops.watch import Watch
 from rankwire.sync.region import Region
 from rankwire.writer import Writer
 
@@ -61,9 +66,14 @@ class Parts(msgspec.Struct, frozen=True):
 
     writer: Writer
     beside: Beside
+    watch: Watch
+    requests: Mapping[str, Requests]
+    """What counts the requests of each operation that is served."""
     hub: _core.Hub | None = None
     region: Region | None = None
     """The other nodes, if there may be any."""
+    keeper: Keeper | None = None
+    """What archives the journal, if anything does."""
 
     @property
     def trouble(self) -> str | None:
@@ -74,7 +84,10 @@ class Parts(msgspec.Struct, frozen=True):
     @property
     def degraded(self) -> list[str]:
         """What is not as it should be, for people; empty when all is well."""
-        return self.region.degraded if self.region else []
+        reasons = list(self.region.degraded) if self.region else []
+        if self.keeper is not None and self.keeper.trouble is not None:
+            reasons.append(f"the journal is not archived: {self.keeper.trouble}")
+        return reasons
 
 
 class Service:
@@ -85,6 +98,7 @@ class Service:
         writer = parts.writer
         self.members = Members(parts.beside.profiles)
         self.past = Past(writer.engine, parts.beside.history)
+        self.analytics = Analytics(parts.watch)
         self._parts = parts
         self._writer = writer
         self._engine = writer.engine

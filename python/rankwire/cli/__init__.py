@@ -8,7 +8,7 @@ so ``rankwire --help`` and ``rankwire serve`` never load the client libraries of
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -28,31 +28,38 @@ COMMANDS: Mapping[str, str] = {
     "backup": "Write boards, profiles and keys into one file.",
     "restore": "Put a backup into an empty storage.",
     "doctor": "Check settings, storage, ports and limits before a start.",
+    "ops": "See how a server does, what limits it and what it costs.",
 }
 """Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""
 
 
 class LazyGroup(click.Group):
-    """Lists the commands of :data:`COMMANDS` and imports one only to run it."""
+    """Lists the commands of a table and imports one only to run it."""
+
+    def __init__(self, *args: Any, table: Mapping[str, str], module: str, **more: Any) -> None:
+        """Take names with one-line helps; each ``command`` is in a module ``{module}NAME``."""
+        super().__init__(*args, **more)
+        self._table = table
+        self._module = module
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table, which is that of a first visit."""
         del ctx
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        module = importlib.import_module(f"rankwire.cli.{cmd_name}")
+        module = importlib.import_module(f"{self._module}{cmd_name}")
         return cast("click.Command", module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self._table.items()))
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -63,6 +70,8 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
 
 @click.group(
     cls=LazyGroup,
+    table=COMMANDS,
+    module="rankwire.cli.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Begin with 'rankwire demo'. Each command explains itself: 'rankwire serve --help'.",
 )

@@ -178,19 +178,20 @@ class Api:
 
     async def describe(self, board: str) -> BoardShape:
         """Return the shape of a board."""
-        _, answer = await self._send("GET", _path(board))
-        return self._decode(answer, BoardShape)
+        return await self.ask(_path(board), BoardShape)
 
     async def top(self, board: str, limit: int, offset: int = 0) -> Page:
         """Return a page of the top of a board."""
-        path = f"{_path(board)}/top?limit={limit}&offset={offset}"
-        _, answer = await self._send("GET", path)
-        return self._decode(answer, Page)
+        return await self.ask(f"{_path(board)}/top?limit={limit}&offset={offset}", Page)
 
     async def digest(self) -> Digest:
         """Return digests of all boards."""
-        _, answer = await self._send("GET", "/v1/digest")
-        return self._decode(answer, Digest)
+        return await self.ask("/v1/digest", Digest)
+
+    async def ask(self, path: str, kind: type[Answer]) -> Answer:
+        """Return what is at this address, which is quoted already."""
+        _, answer = await self._send("GET", path)
+        return self._decode(answer, kind)
 
     async def submit(self, board: str, row: Submit, key: str) -> None:
         """Submit one score; returns when it is durable. No other call may have the key."""

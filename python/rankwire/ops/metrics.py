@@ -1,18 +1,23 @@
 """Metrics for Prometheus.
 
-Every metric of ours is a row of a table here; the manual's table is compared with it. A scrape
-reads one snapshot of the core's counters, so its figures belong to one moment. HTTP requests are
-counted by plain integers on the event loop: well under a microsecond for each.
+Every metric of ours is a row of `metric_tables`; the manual's table is compared with it. A scrape
+reads one snapshot of the core's counters, so its figures belong to one moment, and asks neither the
+database nor Redis. HTTP requests are counted by plain integers on the event loop: well under a
+microsecond for each.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import socket
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
@@ -25,182 +30,62 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from rankwire import _core
-from rankwire.storage.pool import WAIT_BUCKETS
+from rankwire.ops import pulse
+from rankwire.ops.memory import read_memory
+from rankwire.ops.metric_tables import (
+    ARCHIVE_METRICS,
+    BUILD,
+    CACHE_METRICS,
+    CACHE_RATE,
+    CHECKPOINTER,
+    COMMIT_SECONDS,
+    CONNECTIONS,
+    CORE_METRICS,
+    LIVE_CODES,
+    LIVE_METRICS,
+    LOOP_LAG,
+    MEMORY_METRICS,
+    PAGE_METRICS,
+    POOL_METRICS,
+    POOL_SECONDS,
+    POOL_UTILIZATION,
+    REPLICA_METRICS,
+    REQUESTS,
+    SCORE_RATE,
+    SECONDS,
+    STORAGE_READY,
+    SYNC_METRICS,
+)
+from rankwire.times import BUCKETS, Times
 
 if TYPE_CHECKING:
     from rankwire.beside import Beside
-    from rankwire.profiles import Profiles
+    from rankwire.ops.lifecycle import Keeper
+    from rankwire.ops.pulse import Cache, Pulse
+    from rankwire.ops.recent import Growth
     from rankwire.storage.pool import Database
     from rankwire.sync.region import Region
     from rankwire.writer import Writer
 
-BUCKETS: Final = WAIT_BUCKETS
-"""Upper bounds of the histograms of times, in seconds."""
-
-# Key of the core's counters, name of the metric, what it means. Counters end in _total.
-CORE_METRICS: Final = (
-    ("submits_total", "rankwire_submits_total", "Scores taken, those of batches included."),
-    ("changes_total", "rankwire_changes_total", "Writes that changed a board."),
-    ("rejected_total", "rankwire_rejected_total", "Writes refused because they were wrong."),
-    (
-        "not_committed_total",
-        "rankwire_not_committed_total",
-        "Writes refused because the storage could not commit.",
-    ),
-    ("batches_total", "rankwire_commits_total", "Commits, each of all the writes that waited."),
-    ("journal_bytes_total", "rankwire_journal_bytes_total", "Bytes written to the journal."),
-    (
-        "applied_records_total",
-        "rankwire_applied_records_total",
-        "Changes taken over from other nodes, and from the journal at the start.",
-    ),
-    ("pending_ops", "rankwire_pending_writes", "Writes that wait for a commit."),
-    ("boards", "rankwire_boards", "Boards."),
-    ("members", "rankwire_members", "Members of all boards."),
-    ("dirty_members", "rankwire_dirty_members", "Members changed since the last checkpoint."),
-    (
-        "oldest_read_versions",
-        "rankwire_oldest_read_versions",
-        "Versions published since the oldest read began; growing means a stuck thread.",
-    ),
-)
-SYNC_METRICS: Final = (
-    ("redis_up", "rankwire_sync_redis_up", "1 while Redis answers, otherwise 0."),
-    ("level", "rankwire_sync_level", "1 once the node was level with the others after its start."),
-    (
-        "lag_seconds",
-        "rankwire_sync_lag_seconds",
-        "Time since the node was known to be level; a few seconds at most when all is well.",
-    ),
-    (
-        "stream_batches_total",
-        "rankwire_sync_stream_batches_total",
-        "Batches of other nodes that came through Redis.",
-    ),
-    (
-        "storage_batches_total",
-        "rankwire_sync_storage_batches_total",
-        "Batches of other nodes that were read from PostgreSQL.",
-    ),
-    ("bytes_total", "rankwire_sync_bytes_total", "Bytes of both."),
-    (
-        "gaps_total",
-        "rankwire_sync_gaps_total",
-        "Times that what Redis had was not enough and PostgreSQL was asked.",
-    ),
-    (
-        "unknown_total",
-        "rankwire_sync_unknown_total",
-        "Batches in Redis that PostgreSQL does not know; anything but 0 is a reason to look.",
-    ),
-    (
-        "foreign_total",
-        "rankwire_sync_foreign_total",
-        "Entries and messages in Redis that are none of Rankwire's.",
-    ),
-    (
-        "published_total",
-        "rankwire_sync_published_total",
-        "Own batches told to the others through Redis.",
-    ),
-    (
-        "pointers_total",
-        "rankwire_sync_pointers_total",
-        "Those of them that were too large to go along.",
-    ),
-    (
-        "publish_dropped_total",
-        "rankwire_sync_publish_dropped_total",
-        "Own batches that Redis was not told of; the others read them from PostgreSQL.",
-    ),
-    ("news_sent_total", "rankwire_sync_news_sent_total", "Messages sent to the other nodes."),
-    ("news_dropped_total", "rankwire_sync_news_dropped_total", "Messages that could not be sent."),
-    (
-        "news_heard_total",
-        "rankwire_sync_news_heard_total",
-        "Messages heard, the node's own included.",
-    ),
-)
-LIVE_METRICS: Final = (
-    ("connections", "rankwire_live_connections", "Watchers connected."),
-    ("connections_total", "rankwire_live_accepted_total", "Connections accepted."),
-    ("refused_total", "rankwire_live_refused_total", "Connections turned away for want of room."),
-    (
-        "handshakes_failed_total",
-        "rankwire_live_handshakes_failed_total",
-        "Handshakes that were no good, or not done in time.",
-    ),
-    ("subscriptions", "rankwire_live_subscriptions", "Subscriptions."),
-    ("views", "rankwire_live_views", "Different views watched."),
-    ("publications_total", "rankwire_live_publications_total", "New states of views."),
-    ("deliveries_total", "rankwire_live_deliveries_total", "States sent to watchers."),
-    (
-        "conflated_total",
-        "rankwire_live_conflated_total",
-        "States that a blocked watcher missed; it got a newer one later.",
-    ),
-    ("blocked", "rankwire_live_blocked", "Watchers whose sockets take no more bytes now."),
-    ("bytes_sent_total", "rankwire_live_sent_bytes_total", "Bytes sent to watchers."),
-    ("commands_total", "rankwire_live_commands_total", "Commands received from watchers."),
-    ("submits_total", "rankwire_live_submits_total", "Submits received over WebSocket."),
-)
-# The same with a label for the code.
-LIVE_CODES: Final = (
-    ("closed_total", "rankwire_live_closed_total", "Connections closed, by close code."),
-    ("errors_total", "rankwire_live_errors_total", "Commands answered with an error, by code."),
-)
-# Attribute of a pool, name of the metric, what it means; by pool.
-POOL_METRICS: Final = (
-    ("size", "rankwire_pool_size", "Most connections to PostgreSQL for requests, by pool."),
-    ("used", "rankwire_pool_used", "Connections that work for a request, by pool."),
-    ("idle", "rankwire_pool_idle", "Connections that wait for a request, by pool."),
-    ("waiting", "rankwire_pool_waiting", "Requests that wait for a connection, by pool."),
-    ("refused", "rankwire_pool_refused_total", "Requests that got no connection, by pool."),
-)
-POOL_UTILIZATION: Final = (
-    "database_pool_utilization",
-    "Part of the connections that work for a request, from 0 to 1, by pool.",
-)
-POOL_SECONDS: Final = (
-    "rankwire_pool_wait_seconds",
-    "Time that requests waited for a connection, by pool.",
-)
-# Attribute of the replica, name of the metric, what it means.
-REPLICA_METRICS: Final = (
-    ("lag", "rankwire_replica_lag_seconds", "How far the replica is behind; NaN if not known."),
-    ("reads", "rankwire_replica_reads_total", "Reads that the replica answered."),
-    (
-        "avoided",
-        "rankwire_replica_avoided_total",
-        "Reads that the primary answered as the replica was away, busy or too far behind.",
-    ),
-)
-# Attribute of a cache's counts, name of the metric, what it means; by cache.
-CACHE_METRICS: Final = (
-    ("hits", "rankwire_cache_hits_total", "Profiles found in a cache."),
-    ("misses", "rankwire_cache_misses_total", "Profiles looked for in a cache in vain."),
-)
-CACHE_RATE: Final = (
-    "cache_hit_rate",
-    "Part of the profiles looked for in a cache that it had, since the start.",
-)
-CHECKPOINTER: Final = (
-    "rankwire_checkpointer",
-    "1 on the node that takes the checkpoints, otherwise 0.",
-)
-STORAGE_READY: Final = ("rankwire_storage_ready", "1 while the storage can commit, otherwise 0.")
-REQUESTS: Final = (
-    "rankwire_http_requests_total",
-    "HTTP requests answered, by operation and class of status.",
-)
-SECONDS: Final = (
-    "rankwire_http_request_seconds",
-    "Time from the first byte of a request handled to its answer, by operation.",
-)
-BUILD: Final = ("rankwire_build_info", "1, labelled with what was built.")
+_STEADY_SECONDS: Final = 1.0
+"""A rate over less time than this says nothing."""
 
 Scrape = Callable[[str], tuple[bytes, bytes]]
 """From an Accept header to content-type and body."""
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What the metrics are about."""
+
+    writer: Writer
+    beside: Beside
+    pulse: Pulse
+    hub: _core.Hub | None
+    region: Region | None
+    requests: Mapping[str, Requests]
+    """By operation."""
+    keeper: Keeper | None = None
+    """What archives the journal, if anything does."""
 
 
 class Requests:
@@ -220,17 +105,11 @@ class Requests:
         self.seconds += seconds
 
 
-def scraper(
-    writer: Writer,
-    beside: Beside,
-    hub: _core.Hub | None,
-    region: Region | None,
-    requests: Mapping[str, Requests],
-) -> Scrape:
+def scraper(observed: Observed) -> Scrape:
     """Make what `/metrics` answers with."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Rankwire(writer, beside, hub, region, requests))
+    registry.register(_Rankwire(observed))
 
     def scrape(accept: str) -> tuple[bytes, bytes]:
         encode, content_type = choose_encoder(accept)
@@ -239,43 +118,73 @@ def scraper(
     return scrape
 
 
+def pod_name() -> str:
+    """Name this node as Kubernetes does, where that is told in POD_NAME, or by its host."""
+    return os.environ.get("POD_NAME") or socket.gethostname()
+
+
 class _Rankwire(Collector):
     """Reads everything of ours, once per scrape."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        beside: Beside,
-        hub: _core.Hub | None,
-        region: Region | None,
-        requests: Mapping[str, Requests],
-    ) -> None:
-        self._region = region
-        self._writer = writer
-        self._beside = beside
-        self._hub = hub
-        self._requests = requests
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+        self._pod = pod_name()
 
     def collect(self) -> Iterator[Metric]:
-        yield from _figures(CORE_METRICS, self._writer.engine.stats())
-        if self._hub is not None:
-            stats = self._hub.stats()
-            yield from _figures(LIVE_METRICS, stats)
-            yield from _by_code(LIVE_CODES, stats)
-        if self._region is not None:
-            yield from _figures(SYNC_METRICS, self._region.stats())
-        followed = self._region.trouble if self._region is not None else None
-        ready = self._writer.trouble is None and followed is None
+        observed = self._observed
+        writer, profiles, region = observed.writer, observed.beside.profiles, observed.region
+        stats, pages = writer.engine.stats(), writer.engine.page_stats()
+        caches = pulse.caches(pages, profiles)
+        yield from _figures(CORE_METRICS, stats)
+        yield from _live(observed.hub, self._pod)
+        if region is not None:
+            yield from _figures(SYNC_METRICS, region.stats())
+        followed = region.trouble if region is not None else None
+        ready = writer.trouble is None and followed is None
         yield GaugeMetricFamily(*STORAGE_READY, value=float(ready))
-        yield GaugeMetricFamily(*CHECKPOINTER, value=float(self._writer.is_leading))
-        yield from _http(self._requests)
-        yield from _caches(self._beside.profiles)
-        if (database := self._beside.database) is not None:
+        yield GaugeMetricFamily(*CHECKPOINTER, value=float(writer.is_leading))
+        yield _histogram(COMMIT_SECONDS, writer.append_times)
+        yield from _http(observed.requests)
+        totals = pulse.totals(stats, caches)
+        yield from _of_late(observed.pulse.recent.growth(totals, monotonic()), caches)
+        yield from _caches(caches)
+        yield from _figures(PAGE_METRICS, pages)
+        if (database := observed.beside.database) is not None:
             yield from _database(database)
-        info = _core.build_info()
-        labels = {"version": info["version"], "arch": info["arch"], "os": info["os"]}
-        name, text = BUILD
-        yield InfoMetricFamily(name.removesuffix("_info"), text, value=labels)
+        if observed.keeper is not None:
+            yield from _archive(observed.keeper)
+        yield _histogram(LOOP_LAG, observed.pulse.loop_lag.times)
+        yield from _process()
+
+
+def _process() -> Iterator[Metric]:
+    if (memory := read_memory()) is not None:
+        yield from _figures(MEMORY_METRICS, {"limit": memory.limit, "used": memory.used})
+    info = _core.build_info()
+    labels = {"version": info["version"], "arch": info["arch"], "os": info["os"]}
+    name, text = BUILD
+    yield InfoMetricFamily(name.removesuffix("_info"), text, value=labels)
+
+
+def _archive(keeper: Keeper) -> Iterator[Metric]:
+    totals = keeper.totals
+    last = math.nan if totals.last_success is None else totals.last_success
+    figures = {name: getattr(totals, name) for name, *_ in ARCHIVE_METRICS}
+    yield from _figures(
+        ARCHIVE_METRICS,
+        figures | {"is_held": int(totals.is_held), "last_success": last},
+    )
+
+
+def _live(hub: _core.Hub | None, pod: str) -> Iterator[Metric]:
+    if hub is None:
+        return
+    stats = hub.stats()
+    yield from _figures(LIVE_METRICS, stats)
+    yield from _by_code(LIVE_CODES, stats)
+    connections = GaugeMetricFamily(*CONNECTIONS, labels=("pod_name",))
+    connections.add_metric((pod,), stats["connections"])
+    yield connections
 
 
 def _figures(
@@ -299,19 +208,27 @@ def _by_code(
         yield family
 
 
-def _caches(profiles: Profiles) -> Iterator[Metric]:
-    caches = {"profile_local": profiles.local.counts}
-    if profiles.shared is not None:
-        caches["profile_redis"] = profiles.shared.counts
+def _of_late(growth: Growth, caches: Mapping[str, Cache]) -> Iterator[Metric]:
+    """Say what is over a window. What cannot be said is NaN."""
+    steady = growth.seconds >= _STEADY_SECONDS
+    rate = growth.by[pulse.SUBMITS] / growth.seconds if steady else math.nan
+    yield GaugeMetricFamily(*SCORE_RATE, value=rate)
+    part = GaugeMetricFamily(*CACHE_RATE, labels=("cache_type",))
+    for kind in caches:
+        found = growth.by[pulse.hits(kind)]
+        asked = found + growth.by[pulse.misses(kind)]
+        part.add_metric((kind,), found / asked if asked else math.nan)
+    yield part
+
+
+def _caches(caches: Mapping[str, Cache]) -> Iterator[Metric]:
     for key, name, text in CACHE_METRICS:
-        found = CounterMetricFamily(name, text, labels=("cache_type",))
-        for kind, counts in caches.items():
-            found.add_metric((kind,), getattr(counts, key))
-        yield found
-    rate = GaugeMetricFamily(*CACHE_RATE, labels=("cache_type",))
-    for kind, counts in caches.items():
-        rate.add_metric((kind,), counts.hits / max(1, counts.hits + counts.misses))
-    yield rate
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        family = kind(name, text, labels=("cache_type",))
+        for cache_type, cache in caches.items():
+            if (value := getattr(cache, key)) is not None:
+                family.add_metric((cache_type,), value)
+        yield family
 
 
 def _database(database: Database) -> Iterator[Metric]:
@@ -335,6 +252,12 @@ def _database(database: Database) -> Iterator[Metric]:
         lag = math.nan if replica.lag is None else replica.lag
         figures = {"lag": lag, "reads": replica.reads, "avoided": replica.avoided}
         yield from _figures(REPLICA_METRICS, figures)
+
+
+def _histogram(described: tuple[str, str], times: Times) -> Metric:
+    return HistogramMetricFamily(
+        *described, buckets=_cumulative(times.counts), sum_value=times.total
+    )
 
 
 def _cumulative(counts: Iterable[int]) -> list[tuple[str, float]]:
