@@ -569,6 +569,15 @@ class Caller:
     def member(self) -> str | None:
         """The member that a player is."""
 
+class ViewStats(TypedDict):
+    subscriptions: int
+    views: int
+    publications_total: int
+    deliveries_total: int
+    conflated_total: int
+    fanout: dict[float, int]
+    fanout_seconds: float
+
 class HubStats(TypedDict):
     connections: int
     connections_total: int
@@ -585,6 +594,7 @@ class HubStats(TypedDict):
     blocked: int
     closed_total: dict[int, int]
     errors_total: dict[int, int]
+    by_view: dict[str, ViewStats]
 
 @final
 class Hub:
@@ -626,6 +636,10 @@ class Hub:
         """Counters since the start, and sizes now; those of hub processes included.
 
         `closed_total` is by close code and `errors_total` by error code; 0 stands for all others.
+        `by_view` has every kind of view, by its word in channels, and the totals are the sums over
+        the kinds. `fanout` is how long states took from their publication until the last watcher
+        of a thread was sent to or marked as blocked: counts by the upper bound in seconds, each
+        without the smaller ones, up to infinity; `fanout_seconds` is all of them together.
         """
 
     def shutdown(self, within: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import platform
 import sys
 import threading
@@ -18,6 +19,7 @@ import rankwire
 from fix_engine import LIMIT, rows
 from rankwire import _core
 from rankwire.settings import Live
+from rankwire.times import BUCKETS
 
 _SECONDS: Final = 30.0
 # How long a committer waits at most that is to be woken at once.
@@ -169,7 +171,12 @@ def test_the_stub_knows_every_figure(engine: _core.Engine) -> None:
     hub = _core.Hub.start(engine, _everybody(), Live(port=0))
     try:
         assert hub.port > 0
-        assert hub.stats().keys() == _core_types("HubStats")
+        stats = hub.stats()
+        assert stats.keys() == _core_types("HubStats")
+        assert list(stats["by_view"]) == ["top", "page", "member", "around", "friends", "events"]
+        for view in stats["by_view"].values():
+            assert view.keys() == _core_types("ViewStats")
+            assert tuple(view["fanout"]) == (*BUCKETS, math.inf)
     finally:
         hub.shutdown(1.0)
 

@@ -212,6 +212,29 @@ async def test_after_unsubscribe_nothing_comes(server: Server) -> None:
         await left.until(lambda: _best(left) == 3)
 
 
+async def test_views_are_counted_by_kind(server: Server) -> None:
+    server.create("a")
+    async with _connected(server) as client:
+        top, _ = await _watch(client, "board:a:top:5")
+        await _watch(client, "board:a:page:7-9")
+        server.submit("a", "ann", 1)
+        await top.until(lambda: _best(top) == 1)
+        # A reply after the state shows that the thread is done with that.
+        await client.rpc("top", {"board": "a"})
+        for name, figure in (
+            ("views", 1),
+            ("subscriptions", 1),
+            ("publications_total", 1),
+            ("deliveries_total", 2),
+            ("conflated_total", 0),
+            ("fanout_seconds_count", 1),
+        ):
+            key = f'rankwire_view_{name}{{view="top"}}'
+            assert await asyncio.to_thread(server.metric, key) == figure, name
+        key = 'rankwire_view_fanout_seconds_sum{view="top"}'
+        assert 0 < await asyncio.to_thread(server.metric, key) < _SECONDS
+
+
 async def test_calls_answer_like_http(server: Server) -> None:
     server.create("a", score="float64")
     for number in range(12):

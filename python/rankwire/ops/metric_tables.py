@@ -125,6 +125,30 @@ LIVE_CODES: Final = (
     ("closed_total", "rankwire_live_closed_total", "Connections closed, by close code."),
     ("errors_total", "rankwire_live_errors_total", "Commands answered with an error, by code."),
 )
+# The same with a label for the kind of view: key of its figures, name of the metric, what it means.
+VIEW_METRICS: Final = (
+    ("views", "rankwire_view_views", "Different views watched, by kind."),
+    ("subscriptions", "rankwire_view_subscriptions", "Subscriptions, by kind of view."),
+    (
+        "publications_total",
+        "rankwire_view_publications_total",
+        "New states of views, by kind.",
+    ),
+    (
+        "deliveries_total",
+        "rankwire_view_deliveries_total",
+        "States sent to watchers, by kind of view.",
+    ),
+    (
+        "conflated_total",
+        "rankwire_view_conflated_total",
+        "States that a blocked watcher missed, by kind of view; it got a newer one later.",
+    ),
+)
+VIEW_SECONDS: Final = (
+    "rankwire_view_fanout_seconds",
+    "Time from a new state of a view until a thread had served its last watcher, by kind.",
+)
 # Attribute of a pool, name of the metric, what it means; by pool.
 POOL_METRICS: Final = (
     ("size", "rankwire_pool_size", "Most connections to PostgreSQL for requests, by pool."),

@@ -55,6 +55,8 @@ from rankwire.ops.metric_tables import (
     SECONDS,
     STORAGE_READY,
     SYNC_METRICS,
+    VIEW_METRICS,
+    VIEW_SECONDS,
 )
 from rankwire.times import BUCKETS, Times
 
@@ -182,6 +184,7 @@ def _live(hub: _core.Hub | None, pod: str) -> Iterator[Metric]:
     stats = hub.stats()
     yield from _figures(LIVE_METRICS, stats)
     yield from _by_code(LIVE_CODES, stats)
+    yield from _by_view(stats["by_view"])
     connections = GaugeMetricFamily(*CONNECTIONS, labels=("pod_name",))
     connections.add_metric((pod,), stats["connections"])
     yield connections
@@ -206,6 +209,20 @@ def _by_code(
         for code, count in cast("dict[int, int]", stats[key]).items():
             family.add_metric((str(code) if code else "other",), count)
         yield family
+
+
+def _by_view(by_view: Mapping[str, _core.ViewStats]) -> Iterator[Metric]:
+    labels = ("view",)
+    for key, name, text in VIEW_METRICS:
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        family = kind(name, text, labels=labels)
+        for view, stats in by_view.items():
+            family.add_metric((view,), cast("Mapping[str, int]", stats)[key])
+        yield family
+    seconds = HistogramMetricFamily(*VIEW_SECONDS, labels=labels)
+    for view, stats in by_view.items():
+        seconds.add_metric((view,), _cumulative(stats["fanout"].values()), stats["fanout_seconds"])
+    yield seconds
 
 
 def _of_late(growth: Growth, caches: Mapping[str, Cache]) -> Iterator[Metric]:

@@ -249,7 +249,7 @@ impl Boards {
                 view.waiting = false;
                 continue;
             }
-            if view.spreading || now < view.due || !self.budget.has_some() {
+            if view.spreading.is_some() || now < view.due || !self.budget.has_some() {
                 self.waiting.push_back((id, serial));
                 continue;
             }
@@ -277,7 +277,7 @@ impl Boards {
             self.turn += 1;
             let view = &mut views[id];
             let version = self.groups[view.place.group as usize].board.load().version();
-            if version != view.place.looked && !view.spreading {
+            if version != view.place.looked && view.spreading.is_none() {
                 let before = view.place.looked;
                 view.place.looked = version;
                 if !self.refresh(views, counters, id, now) {
@@ -304,8 +304,8 @@ impl Boards {
             return false;
         }
         if change != Change::None {
+            counters.of(view.subject.kind()).publications_total.add(1);
             self.budget.take(views.publish(id, content, now));
-            counters.publications_total.add(1);
         }
         true
     }

@@ -7,6 +7,41 @@ use rankwire_engine::{check_board_name, check_member};
 
 use crate::limits;
 
+/// The kinds of views: the words that name them in channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewKind {
+    /// The best members.
+    Top,
+    /// A range of ranks.
+    Page,
+    /// One member.
+    Member,
+    /// One member and its neighbours.
+    Around,
+    /// The members that a client named.
+    Friends,
+    /// What happens to the board as a whole.
+    Events,
+}
+
+impl ViewKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Top, Self::Page, Self::Member, Self::Around, Self::Friends, Self::Events];
+
+    /// The word in channels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Top => "top",
+            Self::Page => "page",
+            Self::Member => "member",
+            Self::Around => "around",
+            Self::Friends => "friends",
+            Self::Events => "events",
+        }
+    }
+}
+
 /// What a view shows of its board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -23,6 +58,18 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
+    /// What kind of view shows it.
+    pub(crate) fn kind(&self) -> ViewKind {
+        match self {
+            Self::Rows { from: false, .. } => ViewKind::Top,
+            Self::Rows { from: true, .. } => ViewKind::Page,
+            Self::Member(_) => ViewKind::Member,
+            Self::Around(..) => ViewKind::Around,
+            Self::Friends(_) => ViewKind::Friends,
+            Self::Events => ViewKind::Events,
+        }
+    }
+
     /// Whether the view is of one member, or of one client: looked at less often than the others.
     pub(crate) fn is_personal(&self) -> bool {
         matches!(self, Self::Member(_) | Self::Around(..) | Self::Friends(_))
@@ -120,6 +167,8 @@ mod tests {
             ("board:a:events", "a", Subject::Events),
         ];
         for (channel, board, subject) in known {
+            let word = channel.split(':').nth(2);
+            assert_eq!(word, Some(subject.kind().name()), "{channel}");
             assert_eq!(parse(channel), Some((board, subject)), "{channel}");
         }
     }

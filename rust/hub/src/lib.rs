@@ -84,8 +84,8 @@
 //! functions. `worker` is the loop over sockets, `connection` one of them. `view`, `views` and
 //! `content` are what is watched, `boards` and `trunk` the two places where states come from
 //! (`source`). `channel` and `call` read what clients name. `clock`, `bucket` and `pace` are time and its limits,
-//! `inbox` is the way into a worker, `shared` and `stats` are what workers have in common, and
-//! [`Hub`] is the handle to it all.
+//! `inbox` is the way into a worker, `shared`, `stats` and `times` are what workers have in common,
+//! and [`Hub`] is the handle to it all.
 #![forbid(unsafe_code)]
 
 mod boards;
@@ -105,13 +105,16 @@ mod pace;
 mod shared;
 mod source;
 mod stats;
+mod times;
 mod trunk;
 mod view;
 mod views;
 mod worker;
 pub mod ws;
 
+pub use channel::ViewKind;
 pub use config::Config;
 pub use hub::Hub;
-pub use stats::{CLOSE_CODES, ERROR_CODES, Stats};
+pub use stats::{CLOSE_CODES, ERROR_CODES, Stats, ViewStats};
+pub use times::{TIME_BOUNDS, Times};
 pub use ws::handshake::Origins;

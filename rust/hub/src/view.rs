@@ -135,8 +135,8 @@ pub(crate) struct View {
     pub(crate) published: Instant,
     /// Whether it stands in the source's queue of those that may have changed.
     pub(crate) waiting: bool,
-    /// Whether its newest state is on its way to the watchers.
-    pub(crate) spreading: bool,
+    /// Since when a state is on its way to the watchers; nothing while none is.
+    pub(crate) spreading: Option<Instant>,
     /// Set once there will be no other state: what its watchers are told.
     pub(crate) end: Option<End>,
 }
@@ -176,7 +176,7 @@ impl View {
             due: now,
             published: now,
             waiting: false,
-            spreading: false,
+            spreading: None,
             end: None,
         }
     }

@@ -2,15 +2,16 @@
 //!
 //! A state *spreads*: its view stands in a queue until every watcher was visited, last one first. A
 //! watcher that leaves is replaced by the last in the list, which was visited before; so nobody is
-//! missed, and who is visited twice has the state already. While a view spreads its state stays the
-//! newest: a change in the meantime waits, and melts with those after it.
+//! missed, and who is visited twice has the state already. While a view of a board here spreads its
+//! state stays the newest: a change in the meantime waits, and melts with those after it. The other
+//! hub does not know what spreads here: its next state replaces the one on its way.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use slab::Slab;
 
-use crate::channel::Subject;
+use crate::channel::{Subject, ViewKind};
 use crate::content::Content;
 use crate::delta;
 use crate::view::{End, View, Watcher};
@@ -121,34 +122,35 @@ impl Views {
             spread.left = left.saturating_sub(most as u32);
             if spread.left > 0 {
                 self.spreading.push_back(spread);
-            } else {
-                view.spreading = false;
             }
             if left > 0 {
                 return Some((spread.view, left, spread.left));
             }
+            view.spreading = None;
         }
         None
     }
 
-    /// After a slice: what only few would share is given up.
-    pub(crate) fn rest(&mut self, view: ViewId) {
-        if let Some(view) = self.get_mut(view)
-            && !view.spreading
-            && view.watchers.len() < SHARING
-        {
+    /// After a slice. After the last one, what only few would share is given up. Returns then the
+    /// view's kind and since when the state was on its way, unless what spread was the end.
+    pub(crate) fn rest(&mut self, view: ViewId, is_last: bool) -> Option<(ViewKind, Instant)> {
+        let view = self.get_mut(view).filter(|_| is_last)?;
+        if view.watchers.len() < SHARING {
             view.forget_frames();
         }
+        let since = view.spreading.take().filter(|_| view.end.is_none())?;
+        Some((view.subject.kind(), since))
     }
 
     fn spread(&mut self, id: ViewId) -> usize {
         let view = &mut self.table[id as usize];
         let left = view.watchers.len() as u32;
-        if view.spreading {
-            // Only an end comes while a state spreads: everybody is visited again.
+        if view.spreading.is_some() {
+            // A newer state, or the end, came before everybody had this one: all are visited again.
             self.spreading.retain(|spread| spread.view != id);
         }
-        view.spreading = true;
+        // Who has not got the state before has waited since that one.
+        view.spreading.get_or_insert_with(Instant::now);
         self.spreading.push_back(Spread { view: id, left });
         left as usize
     }
@@ -172,5 +174,71 @@ impl std::ops::Index<ViewId> for Views {
 impl std::ops::IndexMut<ViewId> for Views {
     fn index_mut(&mut self, view: ViewId) -> &mut View {
         &mut self.table[view as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A view with some watchers whose first state nobody had to wait for.
+    fn watched(watchers: u32) -> (Views, ViewId) {
+        let mut views = Views::default();
+        let subject = Subject::Member("ann".into());
+        let id = views.create("board:b:member:ann", subject, Instant::now());
+        publish(&mut views, id);
+        for slot in 0..watchers {
+            views.join(id, Watcher { slot, place: 0 }, false);
+        }
+        assert_eq!(visit(&mut views, 256), None);
+        assert!(views[id].spreading.is_none());
+        (views, id)
+    }
+
+    fn publish(views: &mut Views, id: ViewId) {
+        views.publish(id, Content::relayed(1, b"{}".to_vec()), Instant::now());
+    }
+
+    /// Visits a slice: how many were visited, and what spread until now, since when.
+    fn visit(views: &mut Views, most: usize) -> Option<(u32, Option<(ViewKind, Instant)>)> {
+        let (view, from, to) = views.next_slice(most)?;
+        Some((from - to, views.rest(view, to == 0)))
+    }
+
+    #[test]
+    fn a_state_is_through_once_and_after_its_last_slice() {
+        let (mut views, id) = watched(300);
+        publish(&mut views, id);
+        let since = views[id].spreading;
+        assert!(since.is_some());
+        assert_eq!(visit(&mut views, 256), Some((256, None)));
+        assert_eq!(
+            visit(&mut views, 256),
+            Some((44, since.map(|since| (ViewKind::Member, since))))
+        );
+        assert_eq!(visit(&mut views, 256), None);
+        assert!(views[id].spreading.is_none());
+    }
+
+    #[test]
+    fn a_state_that_replaces_another_on_its_way_takes_over_its_time() {
+        let (mut views, id) = watched(2);
+        publish(&mut views, id);
+        let since = views[id].spreading;
+        assert_eq!(visit(&mut views, 1), Some((1, None)));
+        publish(&mut views, id);
+        assert_eq!(visit(&mut views, 256), Some((2, since.map(|since| (ViewKind::Member, since)))));
+        assert_eq!(visit(&mut views, 256), None);
+        publish(&mut views, id);
+        assert!(views[id].spreading > since);
+    }
+
+    #[test]
+    fn the_end_of_a_view_is_no_state() {
+        let (mut views, id) = watched(2);
+        publish(&mut views, id);
+        views.end(id, End { code: 2500, reason: String::new() });
+        assert_eq!(visit(&mut views, 256), Some((2, None)));
+        assert_eq!(visit(&mut views, 256), None);
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rankwire_hub::{CLOSE_CODES, Config, ERROR_CODES, Hub, Origins};
+use rankwire_hub::{
+    CLOSE_CODES, Config, ERROR_CODES, Hub, Origins, TIME_BOUNDS, Times, ViewKind, ViewStats,
+};
 
 use crate::access::PyAccess;
 use crate::engine::PyEngine;
@@ -113,12 +115,10 @@ impl PyHub {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.inner.stats();
-        let dict = PyDict::new(py);
-        for (name, figure) in stats.named() {
-            dict.set_item(name, figure)?;
-        }
+        let dict = by_name(py, &stats.named())?;
         dict.set_item("closed_total", by_code(py, &CLOSE_CODES, &stats.closed)?)?;
         dict.set_item("errors_total", by_code(py, &ERROR_CODES, &stats.failed)?)?;
+        dict.set_item("by_view", by_view(py, &stats.by_view)?)?;
         Ok(dict)
     }
 
@@ -128,6 +128,36 @@ impl PyHub {
         py.detach(|| self.inner.shutdown(within));
         Ok(())
     }
+}
+
+fn by_name<'py>(py: Python<'py>, figures: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, figure) in figures {
+        dict.set_item(name, figure)?;
+    }
+    Ok(dict)
+}
+
+fn by_view<'py>(py: Python<'py>, views: &[ViewStats]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (kind, view) in ViewKind::ALL.iter().zip(views) {
+        let figures = by_name(py, &view.named())?;
+        figures.set_item("fanout", by_bound(py, &view.fanout)?)?;
+        figures
+            .set_item("fanout_seconds", Duration::from_micros(view.fanout.micros).as_secs_f64())?;
+        dict.set_item(kind.name(), figures)?;
+    }
+    Ok(dict)
+}
+
+/// How many times there were up to each bound in seconds and above the one before.
+fn by_bound<'py>(py: Python<'py>, times: &Times) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let bounds = TIME_BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+    for (bound, count) in bounds.zip(times.counts) {
+        dict.set_item(bound, count)?;
+    }
+    Ok(dict)
 }
 
 fn by_code<'py>(py: Python<'py>, codes: &[u16], counts: &[u64]) -> PyResult<Bound<'py, PyDict>> {

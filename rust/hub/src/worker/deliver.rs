@@ -6,14 +6,16 @@ use super::Worker;
 use crate::centrifuge::{Close, Encoding};
 use crate::connection::{Sent, Stage, Subscription};
 use crate::limits;
+use crate::stats::Tally;
 use crate::ws::frame::{self, Opcode};
 
 impl Worker {
     /// Delivers a slice of the states that are on their way.
     pub(super) fn spread(&mut self) {
-        let mut left = limits::SLICE;
-        while left > 0 {
-            let Some((view, from, to)) = self.views.next_slice(left) else { return };
+        let (mut left, mut tally) = (limits::SLICE, Tally::default());
+        while left > 0
+            && let Some((view, from, to)) = self.views.next_slice(left)
+        {
             left -= (from - to) as usize;
             for index in (to..from).rev() {
                 // Whoever stood here may have left, and the last of the list has come instead.
@@ -21,16 +23,19 @@ impl Worker {
                     self.views.get_mut(view).and_then(|view| view.watchers.get(index as usize))
                 {
                     let watcher = *watcher;
-                    self.deliver(watcher.slot as usize, watcher.place as usize);
+                    self.deliver(watcher.slot as usize, watcher.place as usize, &mut tally);
                 }
             }
-            self.views.rest(view);
+            if let Some((kind, since)) = self.views.rest(view, to == 0) {
+                self.hub.of_views().of(kind).fanout.count(since.elapsed());
+            }
         }
+        self.hub.counters.add(&tally);
     }
 
     /// Sends a subscription the newest state of its view, if its client has another.
-    pub(super) fn deliver(&mut self, slot: usize, place: usize) {
-        let Self { connections, views, clock, hub, .. } = self;
+    fn deliver(&mut self, slot: usize, place: usize, tally: &mut Tally) {
+        let Self { connections, views, clock, .. } = self;
         let connection = &mut connections[slot];
         let subscription = connection.subscriptions[place];
         let view = &mut views[subscription.view];
@@ -41,24 +46,25 @@ impl Worker {
             self.bid_farewell(slot, place);
             return;
         }
-        let number = view.number;
+        let (number, kind) = (view.number, view.subject.kind());
         if subscription.seen == number {
             return;
         }
         let (encoding, delta) = (connection.encoding, subscription.delta);
         let Some(frame) = view.frame(encoding, delta, subscription.seen) else { return };
         let sent = connection.push(frame.bytes(), clock.beat);
-        let bytes = frame.bytes().len() as u64;
+        let bytes = frame.bytes().len();
         let subscription = &mut connection.subscriptions[place];
         subscription.missed = sent == Sent::Missed;
         match sent {
             Sent::Done | Sent::Begun => {
                 subscription.seen = number;
-                let counted = u64::from(!connection.is_trunk);
-                hub.counters.deliveries_total.add(counted);
-                hub.counters.bytes_sent_total.add(bytes * counted);
+                // What goes through a trunk is counted where it comes out.
+                if !connection.is_trunk {
+                    tally.delivered(kind, bytes);
+                }
             }
-            Sent::Missed => hub.counters.conflated_total.add(1),
+            Sent::Missed => tally.missed(kind),
             Sent::Waits | Sent::Slow | Sent::Gone => {}
         }
         self.note(slot, sent);
@@ -143,16 +149,17 @@ impl Worker {
     /// Sends the newest state of every view of which a state was missed, as far as the socket takes
     /// them. The next time goes on after the view that it was blocked by.
     fn catch_up(&mut self, slot: usize) {
+        let mut tally = Tally::default();
         let mut left = self.connections[slot].subscriptions.len();
         while left > 0 && self.connections[slot].blocked.is_none() {
             left -= 1;
             let connection = &mut self.connections[slot];
             let place = connection.turn as usize % connection.subscriptions.len().max(1);
-            let Some(subscription) = connection.subscriptions.get(place) else { return };
+            let Some(subscription) = connection.subscriptions.get(place) else { break };
             let (missed, view) = (subscription.missed, subscription.view);
             connection.turn = place as u32 + 1;
             if missed {
-                self.deliver(slot, place);
+                self.deliver(slot, place, &mut tally);
                 // An ended view's subscription is gone, and another stands in its place.
                 let connection = &mut self.connections[slot];
                 if connection.subscriptions.get(place).is_some_and(|stands| stands.view != view) {
@@ -160,5 +167,6 @@ impl Worker {
                 }
             }
         }
+        self.hub.counters.add(&tally);
     }
 }

@@ -152,7 +152,8 @@ impl Worker {
             return;
         };
         let content = Content::relayed(offset.saturating_sub(1), data.to_vec());
-        self.hub.counters.publications_total.add(1);
+        let kind = self.views[view].subject.kind();
+        self.hub.counters.of(kind).publications_total.add(1);
         self.views.publish(view, content, self.clock.now);
         let waiting = self.trunk().map(|trunk| trunk.waiting(view)).unwrap_or_default();
         for ((slot, generation), wish) in waiting {

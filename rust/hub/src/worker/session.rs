@@ -219,7 +219,8 @@ impl Worker {
         let views = &mut self.views;
         let what = (board, &*request.channel, subject);
         let view = self.source.open(views, what, request.data, self.clock.now)?;
-        self.hub.of_views().views.add((views.len() - before) as u64);
+        let made = (views.len() - before) as u64;
+        self.hub.of_views().of(views[view].subject.kind()).views.add(made);
         let place = self.join(slot, view, request.delta);
         let wish = Wish {
             id,
@@ -248,7 +249,8 @@ impl Worker {
         let (seen, missed, pending) = (0, false, false);
         subscriptions.push(Subscription { view, index, seen, delta, missed, pending });
         let counted = u64::from(!self.connections[slot].is_trunk);
-        self.hub.counters.subscriptions.add(counted);
+        let kind = self.views[view].subject.kind();
+        self.hub.counters.of(kind).subscriptions.add(counted);
         place
     }
 
@@ -273,7 +275,8 @@ impl Worker {
         let state = view.publication(*encoding, subscription.delta).filter(|_| !has_it);
         subscription.seen = view.number;
         subscription.pending = false;
-        hub.counters.deliveries_total.add(u64::from(state.is_some() && !*is_trunk));
+        let counted = u64::from(state.is_some() && !*is_trunk);
+        hub.counters.of(view.subject.kind()).deliveries_total.add(counted);
         let reply = Subscribed {
             recoverable: true,
             positioned: true,
@@ -312,7 +315,8 @@ impl Worker {
         let counted = u64::from(!connections[slot].is_trunk);
         let subscriptions = &mut connections[slot].subscriptions;
         let Subscription { view, index, delta, pending, .. } = subscriptions.swap_remove(place);
-        hub.counters.subscriptions.sub(counted);
+        let kind = views[view].subject.kind();
+        hub.counters.of(kind).subscriptions.sub(counted);
         if pending {
             source.forget(view, slot as u32);
         }
@@ -325,7 +329,7 @@ impl Worker {
         }
         if views[view].watchers.is_empty() {
             source.close(views, view);
-            hub.of_views().views.sub(1);
+            hub.of_views().of(kind).views.sub(1);
         }
     }
 
