@@ -19,6 +19,7 @@ import pytest
 from fix_server import PATIENCE_SECONDS
 from rankwire.beside import open_beside
 from rankwire.ops.analyzer.performance import PerformanceAnalyzer
+from rankwire.ops.analyzer.readings import Reading
 from rankwire.ops.analyzer.rule_table import RULES
 from rankwire.ops.analyzer.rules import load_rules
 from rankwire.ops.analyzer.sources import Watched, make_sources
@@ -92,6 +93,11 @@ def _is_after(at: float, report: Report) -> bool:
 
 def _find(report: Report, rule: str) -> Bottleneck | None:
     return next((found for found in report.bottlenecks if found.type == rule), None)
+
+
+def make_reading(at: float, life: str = "", **more: Any) -> Reading:
+    """Make what a source said at a moment, for a test that has none."""
+    return Reading(at=at, life=life, **more)
 
 
 def write_rules(file: Path, changed: Thresholds | None = None) -> Path:

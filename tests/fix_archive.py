@@ -29,7 +29,7 @@ from rankwire.storage.archive import Row, week_of
 from rankwire.storage.archive_postgres import PostgresRestored
 from rankwire.storage.archive_reader import Archive
 from rankwire.storage.archive_restore import SqliteRestored
-from rankwire.storage.archive_source import open_archive_source
+from rankwire.storage.archive_source import ArchiveSource, open_archive_source
 from rankwire.storage.archiver import Archiver, Outcome
 from rankwire.storage.objects import ObjectStore, ObjectStoreError, open_store
 
@@ -37,12 +37,17 @@ DAYS: Final = 90
 ROWS: Final = 7
 """Batches in a segment of these tests."""
 
+FOREVER: Final = 4_102_444_800_000_000
+"""A moment that is far away, in microseconds since 1970."""
+
 _CHILD: Final = Path(__file__).with_name("archive_child.py")
 _POSTGRES: Final = """
 SELECT seq, origin, number, (extract(epoch FROM committed_at) * 1000000)::int8, batch
 FROM {} ORDER BY seq
 """
-_FOREVER: Final = 4_102_444_800_000_000
+_WEEKS: Final = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^journal_[0-9]{8}$' ORDER BY relname
+"""
 _SQLITE: Final = "SELECT seq, origin, number, committed_ms * 1000, batch FROM journal ORDER BY seq"
 
 
@@ -98,10 +103,10 @@ class Old:
     def restored(self, directory: Path) -> list[Row]:
         """Restore all of the archive into what the kind of storage has, and give the rows."""
         if self.kind == "postgres":
-            self.lifecycle().restore(0, _FOREVER, PostgresRestored(self.place.settings))
+            self.lifecycle().restore(0, FOREVER, PostgresRestored(self.place.settings))
             return self.place.journal_sql(_POSTGRES.format("journal_restored"))
         file = directory / "restored.sqlite"
-        self.lifecycle().restore(0, _FOREVER, SqliteRestored(file))
+        self.lifecycle().restore(0, FOREVER, SqliteRestored(file))
         return batches_of(file)
 
     def check(self, before: list[Row], rows: list[Row]) -> None:
@@ -122,9 +127,20 @@ class Old:
         """Archive and drop."""
         return self.lifecycle().run(days)
 
-    def archiver(self, store: ObjectStore | None = None) -> Archiver:
-        """Make an archiver with another store."""
-        return Archiver(store or self.store, open_archive_source(self.place.settings))
+    def archiver(
+        self, store: ObjectStore | None = None, source: ArchiveSource | None = None
+    ) -> Archiver:
+        """Make an archiver with another store or source."""
+        return Archiver(store or self.store, source or self.source())
+
+    def source(self) -> ArchiveSource:
+        """Make a fresh one."""
+        return open_archive_source(self.place.settings)
+
+    @property
+    def weeks(self) -> list[str]:
+        """Name the tables of weeks, in order of time, also those that are detached."""
+        return [week for (week,) in self.place.journal_sql(_WEEKS)]
 
     def run_and_die(self, point: str, call: int) -> int:
         """Run in a child that kills itself at the n-th time that it passes a point."""
@@ -169,21 +185,20 @@ def _age_sqlite(place: Place) -> list[Row]:
 def _age_postgres(place: Place) -> list[Row]:
     monday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     monday -= timedelta(days=monday.weekday())
-    for weeks in (16, 17, 19):
-        start = monday - timedelta(weeks=weeks)
-        place.journal_sql(
-            f"CREATE TABLE journal_{start:%Y%m%d} PARTITION OF journal "
-            f"FOR VALUES FROM ('{start}') TO ('{start + timedelta(weeks=1)}')"
-        )
-    # Twenty batches in each week, in steps that microseconds matter in; of the week without a
-    # table some.
-    for first, weeks in ((1, 19), (21, 18), (31, 17), (46, 16)):
-        start = monday - timedelta(weeks=weeks)
-        place.journal_sql(
-            "UPDATE journal SET committed_at = ?::timestamptz + seq * interval '1234.567891 s'"
-            " WHERE number >= ? AND number <= 60",
-            *(start, first),
-        )
+    starts = [monday - timedelta(weeks=weeks) for weeks in (19, 18, 17, 16)]
+    make = [
+        f"CREATE TABLE journal_{start:%Y%m%d} PARTITION OF journal "
+        f"FOR VALUES FROM ('{start}') TO ('{start + timedelta(weeks=1)}')"
+        for start in (starts[0], starts[2], starts[3])
+    ]
+    place.journal_sql(";".join(make))
+    # Some batches in each week, in steps that microseconds matter in; one has no table.
+    place.journal_sql(
+        "UPDATE journal SET committed_at = seq * interval '1234.567891 s' + CASE"
+        " WHEN number <= 20 THEN ?::timestamptz WHEN number <= 30 THEN ?"
+        " WHEN number <= 45 THEN ? ELSE ? END WHERE number <= 60",
+        *starts,
+    )
     rows: list[Row] = place.journal_sql(_POSTGRES.format("journal"))
     assert len(place.journal_sql("SELECT 1 FROM journal_rest")) == 10
     return rows[:60]
@@ -208,6 +223,23 @@ def new_old(new_place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def old(new_old: NewOld, request: pytest.FixtureRequest) -> Old:
     """Make an old place of each kind; see `age`."""
     return new_old(request.param)
+
+
+class Before:
+    """A store or a source; something happens once, right before the first call of a method."""
+
+    where = ""
+
+    def __init__(self, inner: object, method: str, happens: Callable[[], object]) -> None:
+        self._inner = inner
+        self._method = method
+        self._happens: Callable[[], object] | None = happens
+
+    def __getattr__(self, method: str) -> Any:
+        if method == self._method and self._happens is not None:
+            happens, self._happens = self._happens, None
+            happens()
+        return getattr(self._inner, method)
 
 
 class Failing:

@@ -317,9 +317,6 @@ class Traffic:
         That is the hour at hand and the 23 before it. The standard error is 1.6 %.
         """
 
-    def reads(self, kind: _Kind) -> int:
-        """How many reads there were."""
-
     def curve(self, kind: _Kind, sizes: Sequence[int]) -> list[float]:
         """Give the miss ratio that an LRU cache of each number of entries would have lately.
 

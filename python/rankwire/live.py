@@ -51,6 +51,8 @@ class Live:
         Raises OSError when the address cannot be had, SettingsError when the origins are none.
         """
         live = within_files(chosen.live)
+        self.most_connections = live.max_connections * max(1, live.processes)
+        """Most watchers at once, those of all hub processes together."""
         self._drain_seconds = live.drain_seconds
         self._on_failure = on_failure
         self._processes: _Processes | None = None

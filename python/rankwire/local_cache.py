@@ -6,9 +6,11 @@ is new comes into a small window; who leaves that replaces the one whose turn it
 only if the counts say that it is asked for more often. So a crawl through all members does not push
 out the popular ones. The main part is segmented: who is asked for again there is protected.
 
-Promises: never more entries than it was told; nothing is given that is older than it was told; of
-two states of a member the one with the larger version stays; what this process has written is let
-in without a contest. What was not asked for within a day counts for nothing. For one thread.
+Promises: never more entries than it was told, but for what is left over when it is told to keep
+fewer, of which every call drops some hundred; nothing is given that is older than it was told; of
+two states of a member the one with the larger version stays, but never over what this process has
+written; that is let in without a contest. What was not asked for within a day counts for nothing.
+For one thread.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ ENTRY_BYTES: Final = 340
 # Of the entries, the part of the window; of the rest, the part of those that are protected.
 _WINDOW_PART: Final = 0.01
 _PROTECTED_PART: Final = 0.8
+# Entries that one call drops or moves after the cache was made smaller: half a millisecond.
+_SHRUNK: Final = 500
 # Counts are of the last one or two of these.
 _FADE_SECONDS: Final = 43_200.0
 
@@ -105,7 +109,7 @@ class LocalCache:
     def resize(self, entries: int, seconds: float) -> None:
         """Remember so many for so long from now on, also what is here already.
 
-        Takes about a microsecond for each entry that has to go.
+        What is too much then goes bit by bit, with the calls that come; more of it does not come.
         """
         self.entries = entries
         self.seconds = seconds
@@ -113,15 +117,12 @@ class LocalCache:
         self._most_main = entries - self._most_window
         self._most_protected = int(self._most_main * _PROTECTED_PART)
         self._popularity = Popularity(entries)
-        self._demote()
-        while len(self._window) > self._most_window:
-            self._drop(next(iter(self._window)))
-        while self._main > self._most_main:
-            self._drop(next(iter(self._probation or self._protected)))
+        self._shrink()
 
     def get_many(self, members: Iterable[str]) -> dict[str, Stored]:
         """Give what is remembered of these, also that there is none."""
         oldest = monotonic() - self.seconds
+        self._shrink()
         # As long as there is plenty of room nobody is chosen, and nobody need be counted.
         count = self._popularity.add if 2 * len(self) >= self.entries else None
         found = {}
@@ -149,13 +150,18 @@ class LocalCache:
         """
         now = monotonic()
         self._popularity.fade(now)
+        self._shrink()
         for member, stored in profiles.items():
             segment = self._segment(member)
             if segment is not None:
                 at, old = segment[member]
-                if at > now - self.seconds and old.version > stored.version:
+                is_older = at > now - self.seconds and old.version > stored.version
+                if is_older and not is_written:
                     continue
                 self._drop(member)
+                # The clock was set back, or another process was faster: the storage knows.
+                if is_older:
+                    continue
             if segment is None or (is_written and segment is self._window):
                 segment = self._probation if is_written else self._window
             self._add(member, (now, stored), segment)
@@ -191,16 +197,28 @@ class LocalCache:
             segment.move_to_end(member)
 
     def _demote(self) -> None:
-        while len(self._protected) > self._most_protected:
+        if len(self._protected) > self._most_protected:
             member, entry = self._protected.popitem(last=False)
             self._probation[member] = entry
 
+    def _shrink(self) -> None:
+        """Drop and move some of what is too much since the cache was made smaller."""
+        for _ in range(_SHRUNK):
+            if len(self._window) > self._most_window:
+                self._drop(next(iter(self._window)))
+            elif self._main > self._most_main:
+                self._drop(next(iter(self._probation or self._protected)))
+            elif len(self._protected) > self._most_protected:
+                self._demote()
+            else:
+                break
+
     def _settle(self, now: float, *, is_written: bool) -> None:
-        """Keep the limits after an entry was added."""
-        while len(self._window) > self._most_window:
+        """Keep the limits after an entry was added, or the size if there was too much before."""
+        if len(self._window) > self._most_window:
             member, entry = self._window.popitem(last=False)
             self._probation[member] = entry
-        while self._main > self._most_main:
+        if self._main > self._most_main and self._probation:
             newcomer = next(reversed(self._probation))
             # Without any other in probation it is one of the protected, or there is nobody.
             segment = self._probation if len(self._probation) > 1 else self._protected

@@ -78,8 +78,6 @@ class Cost:
     def __init__(self) -> None:
         self.reads = 0
         """Questions to the storage."""
-        self.members = 0
-        """Members they were about."""
         self.seconds = 0.0
         """Time until they were answered, that of waiting for a connection included."""
 
@@ -282,7 +280,6 @@ class Profiles:
         found = await self._store.get_many(missing)
         self.cost.seconds += perf_counter() - started
         self.cost.reads += 1
-        self.cost.members += len(missing)
         read = {member: found.profiles.get(member, NONE) for member in missing}
         if shared:
             await shared.fill(read)

@@ -25,7 +25,7 @@ from granian.server.embed import Server as Granian
 
 from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
-from rankwire.api.app import build, counters
+from rankwire.api.app import build, counters, of_clients
 from rankwire.api.door import Door
 from rankwire.api.routes import OPERATIONS, SERVER
 from rankwire.api.service import Parts
@@ -172,7 +172,9 @@ class _Node:
         served = SERVER if settings.node.role == "hub" else OPERATIONS
         requests = counters(served)
         hub = live.hub if live else None
-        watch = Watch(Watched(writer, beside, hub, region, requests, keeper), knowledge, settings)
+        most = live.most_connections if live else 0
+        watched = Watched(writer, beside, hub, region, of_clients(requests), most)
+        watch = Watch(watched, knowledge, settings)
         watch.start()
         self._stack.push_async_callback(watch.stop)
         parts = Parts(writer, beside, watch, requests, hub, region, keeper)

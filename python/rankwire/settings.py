@@ -16,7 +16,7 @@ import re
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -31,6 +31,9 @@ ENVIRONMENT_PREFIX = "RANKWIRE_"
 
 KEY_VARIABLE = "RANKWIRE_KEY"
 """No setting: the credential of commands that talk to a server."""
+
+MOST_INTERVALS: Final = 720
+"""Most intervals of ``ops.sample_seconds`` in one ``ops.window_seconds``: as much is remembered."""
 
 
 class Http(msgspec.Struct, frozen=True):
@@ -161,7 +164,7 @@ class Storage(msgspec.Struct, frozen=True):
         Meta(
             ge=1,
             le=100,
-            description="Most connections to PostgreSQL for requests, beside up to five.",
+            description="Most connections to PostgreSQL for requests, beside up to seven.",
         ),
     ] = 8
     pool_wait_seconds: Annotated[
@@ -649,6 +652,14 @@ def _clashes(values: Mapping[str, object], chosen: Mapping[str, _Found]) -> Iter
         for name, alone in (("node.role", "all"), ("redis.url", ""), ("storage.replica_url", "")):
             if values[name] != alone:
                 yield f"{place(name)}: found {values[name]!r}, allowed only with storage.url"
+    window = cast("float", values["ops.window_seconds"])
+    most = MOST_INTERVALS * cast("float", values["ops.sample_seconds"])
+    if window > most:
+        where = place("ops.window_seconds", "ops.sample_seconds")
+        yield (
+            f"{where}: found {window} for ops.window_seconds, allowed is at most {most:g}, "
+            f"{MOST_INTERVALS} times ops.sample_seconds"
+        )
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:

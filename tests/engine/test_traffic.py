@@ -61,18 +61,20 @@ def test_reads_count_only_while_they_are_watched(engine: _core.Engine) -> None:
         engine.count("b", 5, None)
 
     read()
-    assert engine.traffic.reads("leaderboard") == 0
+    assert engine.traffic.curve("leaderboard", [9]) == []
     engine.watch_traffic(True)
     read()
     engine.describe("a")
     with pytest.raises(_core.NotFoundError):
         engine.page("c", 0, 10)
     traffic = engine.traffic
-    assert (traffic.reads("leaderboard"), traffic.reads("page")) == (5, 1)
+    # Five reads of two boards, and one page.
+    assert traffic.curve("leaderboard", [9]) == pytest.approx([2 / 5])
+    assert traffic.curve("page", [9]) == pytest.approx([1.0])
     assert traffic.unique("leaderboard") == pytest.approx(2, abs=0.1)
     engine.watch_traffic(False)
     read()
-    assert traffic.reads("leaderboard") == 5
+    assert traffic.curve("leaderboard", [9]) == pytest.approx([2 / 5])
 
 
 def test_the_last_whole_minute_is_told_by_name() -> None:
@@ -105,7 +107,7 @@ def test_a_profile_that_is_too_old_is_a_miss() -> None:
 def test_what_cannot_be_is_refused() -> None:
     traffic = _engine().traffic
     with pytest.raises(_core.InvalidError, match="kind is"):
-        traffic.reads("boards")  # type: ignore[arg-type]
+        traffic.unique("boards")  # type: ignore[arg-type]
     for now, seconds in ((-1.0, 1.0), (1.0, float("nan")), (float("inf"), 1.0)):
         with pytest.raises(_core.InvalidError, match="number of seconds"):
             traffic.profiles(["ann"], now, seconds)

@@ -1,58 +1,34 @@
-"""The analyzer's recommendations: computed by their models from what was measured, or not made."""
+"""Recommendations for the database: by their models from what was measured, or not made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankwire.ops.analyzer.advice import Context, advise, price
+from fix_advice import SECONDS, make_bottleneck, make_context, only
+from rankwire.ops.analyzer.advice import advise
 from rankwire.ops.analyzer.advice_database import (
     MOST_WAITING,
     advise_index,
+    advise_locks,
     advise_pool,
     advise_replica,
+    advise_transaction,
+    advise_vacuum,
 )
-from rankwire.ops.analyzer.advice_others import (
-    advise_cache,
-    advise_cpu,
-    advise_files,
-    advise_redis,
-    advise_watchers,
-    fitted,
-    levels,
-)
-from rankwire.ops.analyzer.details import columns_without_index, dominating
-from rankwire.ops.analyzer.figures import compute
+from rankwire.ops.analyzer.details import columns_without_index, dominating, of_rule
 from rankwire.ops.analyzer.readings import Buckets, Reading, Window
-from rankwire.ops.analyzer.rule_table import RULES
-from rankwire.ops.findings import Bottleneck, Recommendation
 from rankwire.ops.models.queueing import mean_wait, wait_probability
-from rankwire.ops.prices import Catalogue
+from rankwire.settings import FIELDS
+from rankwire.storage.pool import OWN_CONNECTIONS
 from rankwire.times import BUCKETS
 
-CATALOGUE = Catalogue.load()
-BY_ID = {rule.id: rule for rule in RULES}
-SECONDS = 60.0
-
-
-def _bottleneck(rule: str, value: float = 0.9, **changed: Any) -> Bottleneck:
-    values: dict[str, Any] = {"since": 0.0, "impact": "", "threshold": BY_ID[rule].bound}
-    figure = BY_ID[rule].figure
-    source = figure.partition(".")[0]
-    return Bottleneck(
-        type=rule, severity=BY_ID[rule].severity, source=source, figure=figure, value=value,
-        **(values | changed),
-    )  # fmt: skip
-
-
-def _context(source: str, window: Window | None, **more: Any) -> Context:
-    windows = {source: window}
-    values = {"figures": compute(windows), "readings": []} | more
-    return Context(windows=windows, rules=BY_ID, catalogue=CATALOGUE, **values)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def _pool_window(
@@ -84,25 +60,17 @@ def _pool_window(
     return Window(reading(0), reading(1))
 
 
-def _gauges(gauges: dict[str, float]) -> Window:
-    return Window(Reading(at=0.0, gauges=gauges), Reading(at=SECONDS, gauges=gauges))
-
-
-def _only(found: Any) -> Recommendation:
-    (recommendation,) = found
-    assert isinstance(recommendation, Recommendation)
-    return recommendation
-
-
 @given(st.floats(1, 60), st.floats(0.001, 1.0), st.integers(1, 60))
 def test_a_pool_is_just_large_enough(load: float, hold: float, size: int) -> None:
     window = _pool_window(load, hold, size, max_connections=1000.0)
-    found = list(advise_pool(_context("database", window), _bottleneck("DATABASE_CONNECTION_POOL")))
+    found = list(
+        advise_pool(make_context("database", window), make_bottleneck("DATABASE_CONNECTION_POOL"))
+    )
     if not found:
         # Either it is large enough already, or there was too little to go by.
         assert wait_probability(size, load * 0.999) <= MOST_WAITING or load / hold * SECONDS < 30
         return
-    advice = _only(found)
+    advice = only(found)
     wanted = int(advice.apply.rpartition("=")[2])
     measured = float(advice.inputs["load_erlangs"])
     assert measured == pytest.approx(load)
@@ -123,34 +91,45 @@ def test_a_pool_is_just_large_enough(load: float, hold: float, size: int) -> Non
 def test_pools_of_known_size(rate: int, seconds: float, size: int) -> None:
     """By tables of Erlang C, for less than one request in a hundred that waits."""
     window = _pool_window(rate * seconds, seconds)
-    found = _bottleneck("DATABASE_CONNECTION_POOL")
-    advice = _only(advise_pool(_context("database", window), found))
+    found = make_bottleneck("DATABASE_CONNECTION_POOL")
+    advice = only(advise_pool(make_context("database", window), found))
     assert advice.apply == f"[storage]\npool_size = {size}\n"
 
 
 def test_a_pool_that_postgres_has_no_room_for_is_refused() -> None:
     window = _pool_window(load=30, nodes=4.0)
-    advice = _only(
-        advise_pool(_context("database", window), _bottleneck("DATABASE_CONNECTION_POOL"))
+    advice = only(
+        advise_pool(make_context("database", window), make_bottleneck("DATABASE_CONNECTION_POOL"))
     )
     assert advice.action == "KEEP_POOL_SIZE"
     assert "4 nodes with a pool of" in advice.description
+    assert f"up to {OWN_CONNECTIONS} connections beside" in advice.description
     assert "PostgreSQL allows 97" in advice.description
     assert (advice.predicted, advice.apply) == ([], "")
     window = _pool_window(load=99, max_connections=10_000.0)
-    advice = _only(
-        advise_pool(_context("database", window), _bottleneck("DATABASE_CONNECTION_POOL"))
+    advice = only(
+        advise_pool(make_context("database", window), make_bottleneck("DATABASE_CONNECTION_POOL"))
     )
     assert "more than storage.pool_size may be" in advice.description
 
 
+def test_the_manual_tells_how_many_connections_are_beside_a_pool() -> None:
+    (number,) = [
+        word for word, count in {"five": 5, "seven": 7}.items() if count == OWN_CONNECTIONS
+    ]
+    words = f"up to {number} connections to PostgreSQL beside `storage.pool_size`"
+    assert words in (DOCS / "nodes.md").read_text(encoding="utf-8")
+    (pool,) = [field for field in FIELDS if field.name == "storage.pool_size"]
+    assert f"beside up to {number}" in pool.description
+
+
 def test_a_pool_is_not_sized_for_what_else_fills_it_or_for_too_little() -> None:
     pool = "DATABASE_CONNECTION_POOL"
-    context = _context("database", _pool_window())
-    assert list(advise_pool(context, _bottleneck(pool, cause="DATABASE_LOCK_WAITS"))) == []
-    few = _context("database", _pool_window(load=0.4, hold=1.0, size=1))
-    assert list(advise_pool(few, _bottleneck(pool))) == []
-    assert list(advise_pool(_context("database", None), _bottleneck(pool))) == []
+    context = make_context("database", _pool_window())
+    assert list(advise_pool(context, make_bottleneck(pool, cause="DATABASE_LOCK_WAITS"))) == []
+    few = make_context("database", _pool_window(load=0.4, hold=1.0, size=1))
+    assert list(advise_pool(few, make_bottleneck(pool))) == []
+    assert list(advise_pool(make_context("database", None), make_bottleneck(pool))) == []
 
 
 def test_a_statement_that_dominates_comes_first() -> None:
@@ -159,7 +138,9 @@ def test_a_statement_that_dominates_comes_first() -> None:
         {"id": 2, "text": "SELECT b", "calls": 600.0, "seconds": 6.0, "rows": 600.0},
     ]
     window = _pool_window(statements=rows)
-    found = list(advise_pool(_context("database", window), _bottleneck("DATABASE_CONNECTION_POOL")))
+    found = list(
+        advise_pool(make_context("database", window), make_bottleneck("DATABASE_CONNECTION_POOL"))
+    )
     assert [each.action for each in found] == ["SPEED_UP_STATEMENT", "RESIZE_POOL"]
     statement = found[0]
     assert statement.inputs["part_of_all_time"] == pytest.approx(60 / 66)
@@ -193,8 +174,8 @@ def test_an_index_is_proposed_only_where_a_column_is_known() -> None:
         "table": "public.t", "plain": "t", "rows": 2e5, "scans": 6.0, "rows_each": 2e5,
         "columns": [], "statement": "", "found_each": None,
     }  # fmt: skip
-    found = _bottleneck("DATABASE_MISSING_INDEX", 1.0, details={"tables": [table]})
-    advice = _only(advise_index(_context("database", _pool_window()), found))
+    found = make_bottleneck("DATABASE_MISSING_INDEX", 1.0, details={"tables": [table]})
+    advice = only(advise_index(make_context("database", _pool_window()), found))
     assert (advice.apply, advice.predicted, advice.confidence) == ("", [], "low")
     assert "public.t" in advice.description
 
@@ -209,175 +190,79 @@ def test_an_index_is_proposed_only_where_a_column_is_known() -> None:
 )
 def test_a_replica_catches_up_or_does_not(replayed: float, action: str, words: str) -> None:
     def reading(part: float) -> Reading:
-        row = {"name": "r", "state": "streaming", "lag": 9.0, "bytes": 2000.0}
+        row = {"pid": 7, "name": "r", "state": "streaming", "lag": 9.0, "bytes": 2000.0}
+        # Another one of the same name, which is less far behind.
+        other = row | {"pid": 8, "bytes": 10.0, "replayed": 9e6 + 1200 * part}
         return Reading(
             at=part * SECONDS,
             totals={"wal_bytes": 1200.0 * part},
-            rows={"replication": [row | {"replayed": replayed * part}]},
+            rows={"replication": [row | {"replayed": replayed * part}, other]},
         )
 
-    context = _context("database", Window(reading(0), reading(1)))
-    advice = _only(advise_replica(context, _bottleneck("DATABASE_REPLICATION_LAG", 9.0)))
+    context = make_context("database", Window(reading(0), reading(1)))
+    advice = only(advise_replica(context, make_bottleneck("DATABASE_REPLICATION_LAG", 9.0)))
     assert advice.action == action
     assert words in advice.description
     assert bool(advice.predicted) == (action == "WAIT")
 
 
-# The processor.
+def _waiting(*pairs: tuple[int, int | None]) -> Window:
+    rows = [
+        {"pid": pid, "blocker": blocker, "blocker_state": "active", "seconds": 1.0,
+         "blocker_seconds": 1.0}
+        for pid, blocker in pairs
+    ]  # fmt: skip
+    both = [Reading(at=at, rows={"blocked": rows}) for at in (0.0, SECONDS)]
+    return Window(both[0], both[1])
 
 
-def _api_readings(*loads: tuple[float, float]) -> list[Reading]:
-    """Make readings, a second apart, with so many requests a second and so many at once."""
-    requests, seconds, readings = 0.0, 0.0, []
-    for at, (rate, at_once) in enumerate([(0.0, 0.0), *loads]):
-        requests, seconds = requests + rate, seconds + at_once
-        counts = [round(requests)] + [0] * len(BUCKETS)
-        readings.append(
-            Reading(
-                at=float(at),
-                gauges={"cores": 2.0},
-                totals={
-                    "requests": requests, "errors": 0.0, "cpu_seconds": requests * 0.002,
-                    "loop_seconds": requests * 0.001,
-                },
-                times={"requests": Buckets(BUCKETS, counts, seconds)},
-            )
-        )  # fmt: skip
-    return readings
+def test_the_session_that_most_wait_for_is_ended() -> None:
+    # Two for 1, then seven for 2, of whom one waits for 1 as well.
+    window = _waiting((10, 1), (11, 1), *[(pid, 2) for pid in range(20, 27)], (26, 1))
+    found = make_bottleneck("DATABASE_LOCK_WAITS", 9.0)
+    advice = only(advise_locks(make_context("database", window), found))
+    assert (advice.inputs["session"], advice.confidence) == (2, "high")
+    assert (advice.predicted[0].before, advice.predicted[0].after) == (9, 3)
+    assert "6 others wait" in advice.description
+    # More wait than were told of.
+    many = make_bottleneck("DATABASE_LOCK_WAITS", 30.0)
+    assert only(advise_locks(make_context("database", window), many)).confidence == "medium"
+    assert list(advise_locks(make_context("database", _waiting((1, None))), found)) == []
 
 
-def _law(n: float) -> float:
-    return 1000 * n / (1 + 0.1 * (n - 1) + 0.01 * n * (n - 1))
+def test_nobody_is_said_to_wait_for_an_old_transaction() -> None:
+    rows = [{"pid": 1, "seconds": 300.0}, {"pid": 2, "seconds": 9.0}]
+    found = make_bottleneck("DATABASE_LONG_TRANSACTION", 300.0, details={"transactions": rows})
+    advice = only(advise_transaction(make_context("database", None), found))
+    assert "wait" not in advice.description
+    assert "300 s old" in advice.description
+    assert (advice.predicted[0].before, advice.predicted[0].after) == (300, 9)
 
 
-def test_the_scalability_law_is_fitted_when_there_are_levels_enough() -> None:
-    readings = _api_readings(*[(_law(n), n) for n in (1, 2, 4, 8, 2, 1)])
-    assert len(levels(readings)) == 4
-    law = fitted(readings)
-    assert law is not None
-    assert law.contention == pytest.approx(0.1, abs=0.01)
-    assert law.coherency == pytest.approx(0.01, abs=0.001)
-    few = _api_readings(*[(_law(n), n) for n in (1, 2, 4, 1, 2)])
-    assert fitted(few) is None
-    # So few requests tell no level.
-    idle = _api_readings(*[(_law(n) / 50, n) for n in (1, 2, 4, 8)])
-    assert levels(idle) == []
-    # Four levels that are hardly different are noise.
-    near = _api_readings(*[(_law(n), n) for n in (4, 5, 6.5, 8.5)])
-    assert fitted(near) is None
-
-
-def _cpu(readings: list[Reading], **more: Any) -> Recommendation:
-    window = Window(readings[0], readings[-1])
-    context = _context("api", window, readings=readings, **more)
-    return _only(advise_cpu(context, _bottleneck("API_CPU_UTILIZATION", 0.9)))
-
-
-def test_nodes_are_added_until_the_processor_is_well() -> None:
-    advice = _cpu(_api_readings((700.0, 1.5), (700.0, 1.5)), skus={"api": "ec2:c7g.large"})
-    assert advice.model == "M/M/c, as the history has too few levels of load"
-    assert advice.inputs["cpu_seconds_per_request"] == pytest.approx(0.002)
-    used, waits = advice.predicted
-    assert (used.before, used.after) == (0.9, 0.45)
-    assert waits.before > waits.after >= 0
-    (line,) = advice.cost
-    assert line.sku == "ec2:c7g.large"
-    assert advice.monthly == line.monthly == pytest.approx(730 * line.unit_price)
-    assert line.date
-    assert advice.apply == "replicas: 2"
-    assert advice.confidence == "low"
-
-
-def test_nodes_are_counted_by_the_database() -> None:
-    readings = _api_readings((700.0, 1.5), (700.0, 1.5))
-    windows = {"api": Window(readings[0], readings[-1]), "database": _gauges({"nodes": 4.0})}
-    context = Context(
-        figures=compute(windows), windows=windows, readings=readings, rules=BY_ID,
-        catalogue=CATALOGUE,
-    )  # fmt: skip
-    advice = _only(advise_cpu(context, _bottleneck("API_CPU_UTILIZATION", 0.9)))
-    # 4 x 0.9 / 0.7 is 5.1.
-    assert advice.apply == "replicas: 6"
-    assert advice.predicted[0].after == pytest.approx(0.6)
-
-
-def test_with_levels_the_law_predicts_the_time_of_a_request() -> None:
-    advice = _cpu(_api_readings(*[(_law(n), n) for n in (1, 2, 4, 8)]))
-    assert advice.model == "USL"
-    assert advice.inputs["contention"] == pytest.approx(0.1, abs=0.01)
-    time = next(each for each in advice.predicted if each.figure == "mean time of a request")
-    assert time.before > time.after > 0
-    assert (advice.monthly, advice.confidence) == (None, "medium")
-
-
-def test_a_price_is_known_only_of_what_is_named() -> None:
-    context = _context("api", None, skus={"api": "ec2:c7g.xlage"})
-    bill = price(context, "api", 1)
-    assert (bill.monthly, bill.lines) == (None, [])
-    assert "ec2:c7g.xlarge" in bill.caveats[0]
-    assert price(context, "cache", 1).caveats == [
-        "no SKU is named for cache, so its price is not known"
+def test_the_table_with_the_largest_part_of_dead_rows_is_vacuumed() -> None:
+    rows = [
+        {"name": "a", "dead": 50_000.0, "live": 950_000.0},
+        {"name": "b", "dead": 15_000.0, "live": 20_000.0},
+        {"name": "small", "dead": 900.0, "live": 100.0},
     ]
-
-
-# Caches, and what runs out of room.
-
-
-def test_a_cache_grows_along_its_curve() -> None:
-    hits = _bottleneck("CACHE_HIT_RATE", 0.6)
-
-    def curve(kind: str, sizes: Sequence[int]) -> list[float]:
-        assert kind == "user_profile"
-        return [max(0.05, 0.4 - (size - 20_000) / 200_000) for size in sizes]
-
-    advice = _only(advise_cache(_context("cache", None, curve=curve), hits))
-    (change,) = advice.predicted
-    assert change.before == pytest.approx(0.6)
-    assert change.after == pytest.approx(0.9)
-    assert "80,000 profiles" in advice.description
-    flat = _context("cache", None, curve=lambda _kind, sizes: [0.4] * len(sizes))
-    assert list(advise_cache(flat, hits)) == []
-    unknown = _context("cache", None, curve=lambda _kind, _sizes: [])
-    assert list(advise_cache(unknown, hits)) == []
-    assert list(advise_cache(_context("cache", None), hits)) == []
-
-
-def test_redis_gets_room_for_what_it_evicts() -> None:
-    gauges = {
-        "redis_memory": 90e6, "redis_memory_limit": 100e6, "redis_data_memory": 80e6,
-        "redis_keys": 80_000.0,
-    }  # fmt: skip
-    readings = [
-        Reading(at=at, gauges=gauges, totals={"redis_evicted": at * 100}) for at in (0.0, SECONDS)
-    ]
-    context = _context(
-        "cache", Window(readings[0], readings[1]), skus={"cache": "cache-redis:cache.r6g.large"}
-    )
-    advice = _only(advise_redis(context, _bottleneck("REDIS_EVICTIONS", 100.0)))
-    # 100 keys of 1 kB a second that would stay for a minute, at 85 % of the new limit.
-    needed = int(advice.apply.rpartition(" ")[2])
-    assert needed == pytest.approx((90e6 + 100 * 60 * 1000) / 0.85, abs=1024**2)
-    part, evicted = advice.predicted
-    assert part.before == 0.9
-    assert part.after <= 0.85
-    assert (evicted.before, evicted.after) == (100, 0)
-    assert advice.monthly == pytest.approx(advice.cost[0].monthly)
-
-
-def test_limits_are_raised_until_they_are_well() -> None:
-    window = _gauges({"files": 80.0, "files_limit": 100.0})
-    advice = _only(advise_files(_context("host", window), _bottleneck("HOST_FILES", 0.8)))
-    assert advice.apply == "LimitNOFILE=134"
-    watchers = _gauges({"connections": 95.0, "connections_limit": 100.0})
-    found = _bottleneck("WEBSOCKET_CONNECTIONS", 0.95)
-    advice = _only(advise_watchers(_context("websocket", watchers), found))
-    assert (advice.apply, advice.predicted[0].after) == ("replicas: 2", 0.475)
+    window = Window(Reading(at=0.0), Reading(at=SECONDS, rows={"tables": rows}))
+    context = make_context("database", window)
+    rule = "DATABASE_DEAD_TUPLES"
+    value = context.figures["database.dead_tuple_part"]
+    assert value is not None
+    assert value == pytest.approx(15 / 35)
+    details = of_rule(rule, "database", context.windows)
+    advice = only(advise_vacuum(context, make_bottleneck(rule, value, details=details)))
+    assert advice.apply == "VACUUM b;"
+    # Then the next one is the worst.
+    assert advice.predicted[0].before == value
+    assert advice.predicted[0].after == pytest.approx(0.05)
 
 
 def test_the_same_thing_is_said_once() -> None:
-    context = _context("database", _pool_window())
+    context = make_context("database", _pool_window())
     pool, wait = "DATABASE_CONNECTION_POOL", "DATABASE_POOL_WAIT"
-    both = [_bottleneck(pool), _bottleneck(wait, 0.5, cause=pool)]
-    advice = _only(advise(context, both, {pool: advise_pool, wait: advise_pool}))
+    both = [make_bottleneck(pool), make_bottleneck(wait, 0.5, cause=pool)]
+    advice = only(advise(context, both, {pool: advise_pool, wait: advise_pool}))
     assert advice.because == pool
-    assert advise(context, [_bottleneck("HOST_MEMORY")], {}) == []
+    assert advise(context, [make_bottleneck("HOST_MEMORY")], {}) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,8 @@ import pytest
 from fix_analyzer import watch
 from fix_postgres import Database as Fresh
 from fix_postgres import NewPostgres
+from fix_server import PATIENCE_SECONDS, until
+from rankwire.ops.analyzer.readings import Reading
 from rankwire.settings import Storage
 from rankwire.storage import StorageError
 from rankwire.storage.vitals import STATEMENTS, PostgresVitals
@@ -62,7 +65,9 @@ async def test_a_role_without_rights_is_told_less_and_nothing_fails(
                 assert report.sources["database"].status == "ok"
                 assert (report.figures["database.connections_part"] or 0) > 0
                 # It does not see the other's transaction.
-                assert (report.figures["database.oldest_transaction"] or 0) < 30
+                oldest = report.figures["database.oldest_transaction"]
+                assert oldest is not None
+                assert oldest < 30
                 assert (await watching.looks()).sources["database"].status == "ok"
     finally:
         counting_postgres.sql(f"DROP OWNED BY {role} CASCADE")
@@ -106,6 +111,82 @@ async def test_statements_are_counted_from_one_question_to_the_next(
         assert calls["SELECT $1 AS one"] == 4
     finally:
         await vitals.close()
+        await vitals.close()
+
+
+async def test_statements_beyond_those_that_are_remembered_are_not_taken_for_new(
+    counting_postgres: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rankwire.storage.vitals._SNAPSHOT", 1)
+    vitals = PostgresVitals(counting_postgres.url)
+    long = "SELECT pg_sleep(0.3)"
+    try:
+        await vitals.read([])
+        # It takes the most time now; how much of that was before is not known.
+        await asyncio.to_thread(counting_postgres.sql, long)
+        assert (await vitals.read([])).rows["statements"] == []
+        await asyncio.to_thread(counting_postgres.sql, long)
+        (row,) = (await vitals.read([])).rows["statements"]
+        assert row["calls"] == 1
+    finally:
+        await vitals.close()
+
+
+async def test_questions_write_no_temporary_files(counting_postgres: Fresh) -> None:
+    def call() -> None:
+        with psycopg.connect(counting_postgres.url, autocommit=True) as connection:
+            # Constants of another type make another statement.
+            for kinds in product(("1", "true"), repeat=10):
+                connection.execute(f"SELECT {', '.join(kinds)}".encode())
+
+    def sessions() -> int:
+        ((count,),) = counting_postgres.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rankwire vitals'"
+            " AND datname = current_database()"
+        )
+        return int(count)
+
+    await asyncio.to_thread(call)
+    name = counting_postgres.name
+    # So little is not enough for the statements that are known.
+    counting_postgres.sql(f"ALTER DATABASE {name} SET work_mem = '64kB'")
+    vitals = PostgresVitals(counting_postgres.url)
+    try:
+        first = await vitals.read([])
+        await vitals.read([])
+    finally:
+        await vitals.close()
+    # A session that has gone has told what it did.
+    await asyncio.to_thread(until, lambda: sessions() == 0, "the end of the session")
+    read = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"
+    assert counting_postgres.sql(read) == [(first.totals["temp_bytes"],)]
+
+
+async def test_columns_are_read_of_tables_that_are_read_from_end_to_end(postgres: Fresh) -> None:
+    vitals = PostgresVitals(postgres.url)
+    postgres.sql("CREATE TABLE t AS SELECT n AS id, n AS points FROM generate_series(1, 20000) n")
+    postgres.sql("CREATE INDEX ON t (id)")
+    postgres.sql("ANALYZE t")
+
+    async def told() -> Reading:
+        return Reading(at=0.0, rows=(await vitals.read([])).rows)
+
+    async def until_columns(rows: int) -> Reading:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while len((found := await told()).rows["columns"]) != rows:
+            assert asyncio.get_running_loop().time() < deadline
+        return found
+
+    try:
+        (table,) = (await told()).rows["tables"]
+        assert set(table) == {"name", "plain", "live", "dead", "scans", "scanned", "index_scans"}
+        assert (await told()).rows["columns"] == []
+        postgres.sql("SELECT count(points) FROM t")
+        (row,) = (await until_columns(1)).rows["columns"]
+        assert row == {"name": "public.t", "columns": ["id", "points"], "leading": ["id"]}
+        postgres.sql("DROP TABLE t")
+        await until_columns(0)
+    finally:
         await vitals.close()
 
 

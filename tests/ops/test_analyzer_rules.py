@@ -19,7 +19,7 @@ from rankwire.ops.analyzer.rule_table import RULES
 from rankwire.ops.analyzer.rules import Objectives, Rule, RuleBook, RulesError, load_rules
 from rankwire.ops.analyzer.triggers import RESOURCES
 
-DOCS = Path(__file__).parents[2] / "docs" / "analytics-analyzer.part.md"
+DOCS = Path(__file__).parents[2] / "docs" / "analytics.md"
 HOUR, DAY = 3600.0, 86_400.0
 
 
@@ -85,6 +85,20 @@ def test_a_bottleneck_tells_since_when_and_its_last_known_value() -> None:
         book.look({"api.x": value}, float(at))
     (active,) = book.active()
     assert (active.since, active.value) == (1.0, 0.85)
+
+
+def test_a_figure_that_is_quiet_clears_its_rule() -> None:
+    book = RuleBook([_rule(for_seconds=1, clear_seconds=2)])
+    fired = []
+    # Unknown at 3: the wait begins anew. Quiet and well count alike.
+    for at, value in enumerate([0.9, 0.9, None, None, 0.1, None, None]):
+        book.look({"api.x": value}, float(at), set() if at == 3 else {"api.x"})
+        fired.append(bool(book.active()))
+    assert fired == [False, True, True, True, True, True, False]
+    # What is quiet fires nothing.
+    for at in range(10, 13):
+        book.look({"api.x": None}, float(at), {"api.x"})
+    assert book.active() == []
 
 
 # The file with other thresholds.

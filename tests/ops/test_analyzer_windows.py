@@ -1,43 +1,30 @@
-"""What the analyzer makes of readings: windows, statements, causes, triggers, budget, health."""
+"""What the analyzer makes of readings: windows, statements, causes, health."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fix_analyzer import write_rules
-from rankwire.ops.analyzer.budget import FAST, SLOW, Budget
+from fix_analyzer import make_reading
 from rankwire.ops.analyzer.causes import EDGES, cause_of, in_order
 from rankwire.ops.analyzer.figures import BURNS, FIGURES, compute
 from rankwire.ops.analyzer.health import of_sources, overall, score
 from rankwire.ops.analyzer.measures import slow_statements
-from rankwire.ops.analyzer.performance import PerformanceAnalyzer
-from rankwire.ops.analyzer.readings import History, Reading, UnavailableError, Window
+from rankwire.ops.analyzer.readings import History, Reading, Window
 from rankwire.ops.analyzer.rule_table import RULES
-from rankwire.ops.analyzer.rules import Rule, load_rules
-from rankwire.ops.analyzer.triggers import DAYS, Hourly, days_left, make_triggers
+from rankwire.ops.analyzer.rules import Rule
 from rankwire.ops.findings import Bottleneck, SourceStatus
-from rankwire.ops.models.trend import theil_sen
-from rankwire.ops.prices import Catalogue
-from rankwire.settings import Ops
+from rankwire.settings import MOST_INTERVALS
 from rankwire.storage.vitals import without_literals
 
-DOCS = Path(__file__).parents[2] / "docs" / "analytics-analyzer.part.md"
-HOUR, DAY = 3600.0, 86_400.0
+DAY = 86_400.0
 
 
 # Windows.
-
-
-def _reading(at: float, life: str = "", **more: Any) -> Reading:
-    return Reading(at=at, life=life, **more)
 
 
 @given(
@@ -45,15 +32,15 @@ def _reading(at: float, life: str = "", **more: Any) -> Reading:
     st.integers(1, 30),
 )
 def test_windows_never_span_two_lives(steps: list[tuple[int, str]], seconds: int) -> None:
-    history, at, kept = History(), 0.0, list[Reading]()
+    history, at, kept = History(seconds), 0.0, list[Reading]()
     for step, life in steps:
         at += step
-        reading = _reading(at, life, totals={"n": at * 2}, gauges={"g": at})
+        reading = make_reading(at, life, totals={"n": at * 2}, gauges={"g": at})
         if kept and kept[-1].life != life:
             kept = []
         kept.append(reading)
         history.add(reading)
-        window = history.window(seconds)
+        window = history.window()
         if len(kept) <= 1:
             assert window is None
             continue
@@ -67,27 +54,52 @@ def test_windows_never_span_two_lives(steps: list[tuple[int, str]], seconds: int
 
 
 def test_a_clock_that_is_set_back_ends_a_window() -> None:
-    history = History()
+    history = History(60)
     for at in (10.0, 11.0, 5.0):
-        history.add(_reading(at, totals={"n": at}))
-    assert history.window(60) is None
+        history.add(make_reading(at, totals={"n": at}))
+    assert history.window() is None
 
 
 def test_there_is_no_window_over_a_failure() -> None:
-    history = History()
-    history.add(_reading(1.0))
-    history.add(_reading(2.0))
+    history = History(60)
+    history.add(make_reading(1.0))
+    history.add(make_reading(2.0))
     history.fail("away")
-    assert history.window(60) is None
-    history.add(_reading(3.0))
-    window = history.window(60)
+    assert history.window() is None
+    history.add(make_reading(3.0))
+    window = history.window()
     assert window is not None
     assert window.seconds == 2
 
 
+def test_only_the_rows_that_windows_compare_are_kept() -> None:
+    history = History(3.0)
+    names = ("statements", "tables", "columns", "blocked")
+    for at in range(10):
+        history.add(make_reading(float(at), rows={name: [{"at": at}] for name in names}))
+        window = history.window()
+        if window is not None:
+            # Both ends have their tables, and all that there is is of the newest.
+            assert window.before.rows["tables"] == [{"at": window.before.at}]
+            assert set(window.after.rows) == set(names)
+    kept = [set(reading.rows) for reading in history]
+    within = {"statements", "tables"}
+    assert kept == [set()] * 6 + [within] * 3 + [set(names)]
+
+
+def test_as_much_is_remembered_as_the_longest_window_is() -> None:
+    history = History(float(MOST_INTERVALS))
+    for at in range(MOST_INTERVALS * 2):
+        history.add(make_reading(float(at)))
+    window = history.window()
+    assert window is not None
+    assert window.seconds == MOST_INTERVALS
+    assert len(history) == MOST_INTERVALS + 1
+
+
 def test_without_windows_no_figure_is_known() -> None:
     assert set(compute({}).values()) == {None}
-    empty = Window(_reading(0.0), _reading(1.0))
+    empty = Window(make_reading(0.0), make_reading(1.0))
     names = dict.fromkeys(("api", "database", "cache", "websocket", "host"), empty)
     assert set(compute(names).values()) == {None}
 
@@ -101,29 +113,36 @@ def _statements(*rows: tuple[int, float, float]) -> dict[str, Any]:
 def test_slow_statements_are_those_of_the_window() -> None:
     readings = [
         # What happened before the first reading is not in the window.
-        _reading(0.0, **_statements((9, 50.0, 50.0))),
-        _reading(1.0, **_statements((1, 2.0, 0.1), (2, 100.0, 0.1), (3, 1.0, 9.0))),
-        _reading(2.0, **_statements((1, 2.0, 0.1))),
+        make_reading(0.0, **_statements((9, 50.0, 50.0))),
+        make_reading(1.0, **_statements((1, 2.0, 0.1), (2, 100.0, 0.1), (3, 1.0, 9.0))),
+        make_reading(2.0, **_statements((1, 2.0, 0.1))),
     ]
     window = Window(readings[0], readings[2], readings[1:2])
     slow = slow_statements(window)
     # 2 is fast, and 3 ran only once.
     assert slow is not None
     assert [(row["id"], row["calls"]) for row in slow] == [(1, 4)]
-    assert compute({"database": window})["database.slow_queries"] == 4
-    unknown = Window(readings[0], readings[2], [_reading(1.0)])
+    # Four in two seconds.
+    assert compute({"database": window})["database.slow_queries"] == pytest.approx(120)
+    assert compute({"database": window})["database.slow_statements"] == 1
+    assert window.statements is window.statements
+    unknown = Window(readings[0], readings[2], [make_reading(1.0)])
     assert compute({"database": unknown})["database.slow_queries"] is None
     # In a longer window it takes more calls, as many as 100 in a day.
-    long = Window(readings[0], _reading(DAY / 10, **_statements((1, 9.0, 9.0))))
+    long = Window(readings[0], make_reading(DAY / 10, **_statements((1, 9.0, 9.0))))
     assert slow_statements(long) == []
 
 
 @pytest.mark.parametrize(("look_ups", "rate"), [(399, None), (400, 0.75), (4000, 0.75)])
 def test_a_hit_rate_needs_look_ups(look_ups: int, rate: float | None) -> None:
     """A profile that this process had not was looked for in Redis, which had half of those."""
-    counts = {"local.hits": 0.5, "local.misses": 0.5, "shared.hits": 0.25, "shared.misses": 0.25}
+    parts = {"hits": 0.5, "misses": 0.5}
+    counts = {f"profile_local.{name}": part for name, part in parts.items()}
+    counts |= {f"profile_redis.{name}": part / 2 for name, part in parts.items()}
     after = {name: part * look_ups for name, part in counts.items()}
-    window = Window(_reading(0.0, totals=dict.fromkeys(counts, 0.0)), _reading(1.0, totals=after))
+    window = Window(
+        make_reading(0.0, totals=dict.fromkeys(counts, 0.0)), make_reading(1.0, totals=after)
+    )
     figures = compute({"cache": window})
     assert figures["cache.hit_rate"] == rate
     assert figures["cache.shared_hit_rate"] == (0.5 if look_ups == 4000 else None)
@@ -131,7 +150,7 @@ def test_a_hit_rate_needs_look_ups(look_ups: int, rate: float | None) -> None:
 
 def test_the_fullest_pool_is_told() -> None:
     def reading(at: float, primary: float, replica: float) -> Reading:
-        return _reading(
+        return make_reading(
             at,
             gauges={"pool.primary.size": 4.0, "pool.replica.size": 2.0},
             totals={
@@ -147,6 +166,35 @@ def test_the_fullest_pool_is_told() -> None:
     # all of them would have kept 3 connections busy.
     assert figures["database.pool_hold_mean"] == pytest.approx(0.3)
     assert figures["database.pool_load"] == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    ("hit", "read", "rate"),
+    [(9000.0, 1000.0, 0.9), (-5e4, 9e4, None), (9000.0, -4000.0, None), (500.0, 100.0, None)],
+)
+def test_blocks_of_tables_that_went_make_no_hit_rate(
+    hit: float, read: float, rate: float | None
+) -> None:
+    totals = {"heap_hit": 1e5, "heap_read": 1e5}
+    after = {"heap_hit": 1e5 + hit, "heap_read": 1e5 + read}
+    window = Window(make_reading(0.0, totals=totals), make_reading(1.0, totals=after))
+    assert compute({"database": window})["database.heap_hit_rate"] == rate
+
+
+@pytest.mark.parametrize(("seconds", "scans", "found"), [
+    (60.0, 3.0, 1), (60.0, 2.0, 0), (3600.0, 179.0, 0), (3600.0, 180.0, 1), (1.0, 1.0, 0),
+    (1.0, 2.0, 1),
+])  # fmt: skip
+def test_scans_are_counted_by_the_minute(seconds: float, scans: float, found: int) -> None:
+    def reading(at: float, times: float) -> Reading:
+        row = {
+            "name": "t", "live": 2e4, "scans": times, "scanned": 2e4 * times, "index_scans": 0.0,
+            "dead": 0.0,
+        }  # fmt: skip
+        return make_reading(at, rows={"tables": [row]})
+
+    window = Window(reading(0.0, 0.0), reading(seconds, scans))
+    assert compute({"database": window})["database.unindexed_tables"] == found
 
 
 # Statements.
@@ -229,81 +277,12 @@ def test_causes_come_before_symptoms_and_then_the_most_severe(
     assert free == sorted(free, key=["HIGH", "MEDIUM", "LOW"].index)
 
 
-# Triggers.
-
-
-def test_the_load_at_the_limit_follows_from_utilisation() -> None:
-    figures = {"api.cpu_utilization": 0.2, "api.requests_per_second": 100.0}
-    (trigger,) = make_triggers(RULES, figures, Hourly([]))
-    assert (trigger.resource, trigger.limit) == ("API processor", 0.8)
-    assert trigger.load_at_limit == pytest.approx(400)
-    assert (trigger.days_left, trigger.note) == (None, "insufficient history: less than 7 days")
-
-
-def test_days_are_told_only_with_a_week_of_growth() -> None:
-    growing = [(hour * HOUR, 0.1 + 0.01 * hour / 24) for hour in range(24 * DAYS + 1)]
-    days, note = days_left(growing, growing[-1][1], 0.8)
-    assert days == pytest.approx((0.8 - 0.17) / 0.01)
-    assert "19 times in 20" in note
-    assert days_left(growing[:-1], 0.17, 0.8)[0] is None
-    flat = [(hour * HOUR, 0.1 + 0.01 * (hour % 2)) for hour in range(24 * DAYS + 1)]
-    assert days_left(flat, 0.1, 0.8) == (None, "no growth that stands out from the noise")
-    # It grows, but so little that the noise may well be all of it.
-    noise = Random(1)
-    noisy = [(at, 0.5 + noise.gauss(0, 0.1) + 1e-5 * hour) for hour, (at, _) in enumerate(flat)]
-    assert theil_sen(noisy).slope > 0
-    assert days_left(noisy, 0.5, 0.8)[0] is None
-    assert days_left(growing, 0.9, 0.8) == (0.0, "the limit is reached")
-
-
-def test_hourly_means_are_means() -> None:
-    hourly = Hourly(["a"])
-    hourly.put("a", [(0.0, 5.0)])
-    hourly.put("b", [(0.0, 5.0)])
-    for at, value in ((HOUR, 1.0), (HOUR + 1, 2.0), (HOUR + 2, None), (2 * HOUR, 9.0)):
-        hourly.add({"a": value, "b": 1.0}, at)
-    assert hourly.points("a") == [(0.0, 5.0), (HOUR, 1.5), (2 * HOUR, 9.0)]
-    assert hourly.points("b") == []
-
-
-# The budget of errors.
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), min_size=2, max_size=400))
-def test_the_burn_is_that_of_both_windows(steps: list[tuple[int, int]]) -> None:
-    budget, totals = Budget(0.999), [(0.0, 0.0, 0.0)]
-    budget.add(*totals[0])
-    for requests, errors in steps:
-        at, before, bad = totals[-1]
-        totals.append((at + 30.0, before + requests, bad + min(requests, errors)))
-        budget.add(*totals[-1])
-
-    def part(seconds: float, least: float) -> float | None:
-        last = totals[-1]
-        first = next((t for t in reversed(totals) if t[0] <= last[0] - seconds), totals[0])
-        if last[0] - first[0] < least or last[1] == first[1]:
-            return None
-        return (last[2] - first[2]) / (last[1] - first[1])
-
-    for windows in (FAST, SLOW):
-        parts = [part(seconds, windows[1]) for seconds in windows]
-        known = [each for each in parts if each is not None]
-        expected = min(known) / 0.001 if len(known) == 2 else None
-        assert budget.burn(windows) == pytest.approx(expected)
-
-
-def test_the_budget_is_bounded() -> None:
-    budget = Budget(0.999)
-    for second in range(0, 40_000, 5):
-        budget.add(float(second), second * 10.0, second * 0.2)
-    assert budget.burn(SLOW) == pytest.approx(20)
-    assert len(budget._kept) <= 721  # noqa: SLF001
-
-
 # Health.
 
 
 @given(st.sampled_from(RULES), st.floats(0, 100), st.floats(0, 100))
+# Of a rule that matters little, at the bound and beyond it.
+@example(next(rule for rule in RULES if rule.severity == "LOW" and rule.bound > 1), 2.0, 1.5)
 def test_scores_fall_with_the_figure(rule: Rule, one: float, other: float) -> None:
     worse, better = (max, min) if rule.side == "above" else (min, max)
     assert 0 <= score(rule, worse(one, other)) <= score(rule, better(one, other)) <= 1
@@ -327,48 +306,3 @@ def test_the_worst_stands_for_all() -> None:
     assert (parts["database"].score, found.score) == (None, None)
     assert "database is unavailable: it is away" in found.cause
     assert "api.cpu_utilization" in found.cause
-
-
-# The analyzer itself.
-
-
-class _Broken:
-    """A source that is asked and does not answer, or in a way that nobody expects."""
-
-    def __init__(self, name: str, error: Exception | None) -> None:
-        self.name, self.error, self.asked = name, error, 0
-        self.free = asyncio.Event()
-
-    async def read(self) -> Reading:
-        self.asked += 1
-        if self.error is not None:
-            raise self.error
-        await self.free.wait()
-        return _reading(1.0)
-
-    async def close(self) -> None:
-        self.free.set()
-
-
-async def test_one_source_does_not_hold_up_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rankwire.ops.analyzer.performance.MOST_SECONDS", 0.05)
-    slow, wrong = _Broken("database", None), _Broken("cache", KeyError("x"))
-    away = _Broken("host", UnavailableError("it is away"))
-    rules = load_rules(RULES, str(write_rules(tmp_path / "rules.toml")))
-    analyzer = PerformanceAnalyzer([slow, wrong, away], rules, Catalogue.load(), Ops())
-    for _ in range(3):
-        await analyzer.look()
-    sources = analyzer.report().sources
-    assert {each.status for each in sources.values()} == {"unavailable"}
-    assert "no answer within" in sources["database"].reason
-    assert sources["cache"].reason == "KeyError: 'x'"
-    assert sources["host"].reason == "it is away"
-    # Nobody asks again who still thinks.
-    assert (slow.asked, wrong.asked) == (1, 3)
-    slow.free.set()
-    await analyzer.look()
-    assert analyzer.report().sources["database"].status == "ok"
-    await analyzer.close()
-    await analyzer.close()

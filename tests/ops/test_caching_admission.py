@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,10 @@ from hypothesis import strategies as st
 from fix_caching import lru_rate, read, zipf
 from rankwire import local_cache
 from rankwire.local_cache import LocalCache, Popularity
-from rankwire.storage.profiles import NONE, Stored
+from rankwire.profiles import SOLE_SECONDS, Profiles
+from rankwire.storage import profiles_sqlite
+from rankwire.storage.profiles import NONE, Content, Stored
+from rankwire.storage.profiles_sqlite import SqliteProfiles
 
 MEMBERS = "abcdefgh"
 
@@ -93,9 +98,9 @@ def test_a_smaller_size_and_time_count_at_once(monkeypatch: pytest.MonkeyPatch) 
     now = 0.0
     monkeypatch.setattr(local_cache, "monotonic", lambda: now)
     cache = LocalCache(1_000, 100.0)
-    names = [f"m{number}" for number in range(600)]
+    names = [f"m{number}" for number in range(500)]
     cache.put_many(dict.fromkeys(names, NONE))
-    assert len(cache) == 600
+    assert len(cache) == 500
     cache.resize(50, 100.0)
     assert len(cache) == 50
     assert len(cache.get_many(names)) == 50
@@ -103,6 +108,57 @@ def test_a_smaller_size_and_time_count_at_once(monkeypatch: pytest.MonkeyPatch) 
     cache.resize(50, 5.0)
     assert cache.get_many(names) == {}
     assert (len(cache), cache.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["get", "put"])
+def test_a_much_smaller_size_is_reached_bit_by_bit(how: str) -> None:
+    """No call holds up the others for long."""
+    cache = LocalCache(5_000, 1e9)
+    names = [f"m{number}" for number in range(5_000)]
+    read(cache, names)
+    read(cache, names[:4_000])
+    sizes = [len(cache)]
+    cache.resize(20, 1e9)
+    while sizes[-1] > 20:
+        sizes.append(len(cache))
+        assert 0 < sizes[-2] - sizes[-1] <= 501
+        if how == "get":
+            cache.get_many(["m0"])
+        else:
+            cache.put_many({f"new{len(sizes)}": NONE})
+    assert len(sizes) > 8
+    # It goes on as if it had never been larger.
+    assert read(cache, names[:10] * 20) > 0.9
+    assert len(cache) <= 20
+
+
+def test_what_was_written_here_leaves_nothing_older_nor_newer() -> None:
+    """The clock was set back after the first: the storage knows which of the two counts."""
+    cache = LocalCache(100, 1e9)
+    cache.put_many({"a": Stored(7, b"old")})
+    cache.put_many({"a": Stored(6, b"new")})
+    assert cache.get_many(["a"]) == {"a": Stored(7, b"old")}
+    cache.put_many({"a": Stored(6, b"new")}, is_written=True)
+    assert cache.get_many(["a"]) == {}
+    cache.put_many({"a": Stored(6, b"new")})
+    assert cache.get_many(["a"]) == {"a": Stored(6, b"new")}
+
+
+async def test_a_profile_that_comes_again_with_the_clock_set_back_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteProfiles(tmp_path, 1.0)
+    profiles = Profiles(store, 65_536)
+    profiles.local.resize(1_000, SOLE_SECONDS)
+    await profiles.put("ada", Content("one", None, msgspec.Raw(b"{}")), None)
+    await profiles.delete("ada", None)
+    now = profiles_sqlite._now_us  # noqa: SLF001
+    monkeypatch.setattr(profiles_sqlite, "_now_us", lambda: now() - 60_000_000)
+    await profiles.put("ada", Content("two", None, msgspec.Raw(b"{}")), None)
+    for _ in range(2):
+        found = await profiles.get_many(["ada"])
+        assert b"two" in found.profiles["ada"].body
+    await profiles.close()
 
 
 def test_the_memory_is_about_what_it_says() -> None:
@@ -160,6 +216,8 @@ def take(cache: LocalCache, model: Model, step: Step) -> None:
             cache.put_many({member: stored}, is_written=how == "write")
             if version >= known.version:
                 model.put[member] = model.now, stored
+            elif how == "write":
+                del model.put[member]
         case ("get", member, _):
             for stored in cache.get_many([member]).values():
                 assert model.may_give(member, stored)
@@ -173,14 +231,19 @@ def take(cache: LocalCache, model: Model, step: Step) -> None:
             model.seconds = seconds
 
 
-@given(STEPS)
-def test_it_is_bounded_and_never_gives_what_is_old(steps: list[Step]) -> None:
+@given(STEPS, st.sampled_from([1, 500]))
+def test_it_is_bounded_and_never_gives_what_is_old(steps: list[Step], shrunk: int) -> None:
     model = Model()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_cache, "monotonic", lambda: model.now)
+        patch.setattr(local_cache, "_SHRUNK", shrunk)
         cache = LocalCache(3, model.seconds)
         for step in steps:
+            before = len(cache)
             take(cache, model, step)
-            assert len(cache) <= cache.entries
+            assert len(cache) <= (cache.entries if shrunk > 1 else max(before, cache.entries))
+        for _ in range(20):
+            cache.get_many([])
+        assert len(cache) <= cache.entries
         cache.forget(MEMBERS)
         assert (len(cache), cache.bytes) == (0, 0)

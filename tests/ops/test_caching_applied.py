@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from fix_caching import zipf
+from fix_postgres import Database as Fresh
 from fix_postgres import NewPostgres, Postgres
 from fix_redis import RedisServer
 from rankwire import _core, local_cache
@@ -48,6 +50,8 @@ MEGABYTES: Final = 2
 BUDGET: Final = MEGABYTES * 750_000
 """Bytes of them that are for profiles."""
 WINDOW: Final = 3.0
+READ: Final = "SELECT member,%FROM profiles WHERE member = ANY%"
+"""Text of the statement that reads profiles."""
 LOOKS_EACH: Final = 500
 """Look-ups between two looks."""
 
@@ -135,11 +139,9 @@ def counting_postgres(new_postgres: NewPostgres) -> Postgres:
     return server
 
 
-@pytest.fixture
-async def postgres_node(
-    counting_postgres: Postgres, engine: _core.Engine, clock: Clock
-) -> AsyncIterator[Node]:
-    database = make_database(Storage(url=counting_postgres.url))
+@asynccontextmanager
+async def _node(url: str, engine: _core.Engine, clock: Clock) -> AsyncIterator[Node]:
+    database = make_database(Storage(url=url))
     await database.open()
     profiles = Profiles(PostgresProfiles(database), 4096)
     yield Node(engine, profiles, database, clock)
@@ -147,11 +149,18 @@ async def postgres_node(
     await database.close()
 
 
+@pytest.fixture
+async def postgres_node(
+    counting_postgres: Postgres, engine: _core.Engine, clock: Clock
+) -> AsyncIterator[Node]:
+    async with _node(counting_postgres.url, engine, clock) as node:
+        yield node
+
+
 def _reads(server: Postgres) -> int:
     """How often PostgreSQL was asked for profiles."""
-    like = "%FROM profiles WHERE member = ANY%"
     ((calls,),) = server.sql(
-        "SELECT coalesce(sum(calls), 0)::int8 FROM pg_stat_statements WHERE query LIKE %s", like
+        "SELECT coalesce(sum(calls), 0)::int8 FROM pg_stat_statements WHERE query LIKE %s", READ
     )
     return int(calls)
 
@@ -191,10 +200,52 @@ async def test_applied_advice_keeps_its_promise_and_spares_postgres(
     report = node.report
     (_, freed) = report.capacity_freed
     assert freed.monthly_seconds is not None
+    assert freed.part is not None
     assert report.current_database_cost == pytest.approx(0.318 * 730)
     assert report.reasons.keys() >= {"added_cache_cost", "realizable_saving"}
     assert kept.memory_bytes is not None
     assert 0 < kept.memory_bytes < 2_000_000
+
+
+async def test_what_postgres_worked_is_told_and_not_when_its_answer_came(
+    postgres_node: Node, counting_postgres: Postgres
+) -> None:
+    node = postgres_node
+    await node.ask(zipf(5_000, 1.0, 20_000, seed=7))
+    node.clock.now += WINDOW
+    await node.caching.look()
+    report, cost = node.report, node.profiles.cost
+    (_, freed) = report.capacity_freed
+    ((worked,),) = counting_postgres.sql(
+        "SELECT sum(total_exec_time) / 1000 FROM pg_stat_statements WHERE query LIKE %s", READ
+    )
+    # Each question of one member is a read.
+    assert cost.reads == node.profiles.local.counts.misses
+    assert freed.miss_seconds is not None
+    assert freed.miss_seconds == pytest.approx(worked / cost.reads)
+    assert freed.miss_seconds < cost.seconds / cost.reads
+    assert not freed.is_bound
+    assert report.realizable_saving is not None
+
+
+@pytest.mark.parametrize("words", ["", "CREATE EXTENSION pg_stat_statements"])
+async def test_without_statistics_of_statements_no_saving_is_promised(
+    postgres: Fresh, engine: _core.Engine, clock: Clock, words: str
+) -> None:
+    """Also with the extension, where the library is not loaded."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        migrate_postgres.migrate(connection, migrations("postgres"))
+        connection.execute(words.encode())
+    async with _node(postgres.url, engine, clock) as node:
+        await node.ask(zipf(5_000, 1.0, 20_000, seed=7))
+        report, cost = node.report, node.profiles.cost
+    (_, freed) = report.capacity_freed
+    assert freed.is_bound
+    assert freed.miss_seconds == pytest.approx(cost.seconds / cost.reads)
+    assert freed.part is None
+    assert report.current_database_cost is not None
+    assert report.realizable_saving is None
+    assert "only an upper bound" in report.reasons["realizable_saving"]
 
 
 async def test_a_workload_that_shifts_takes_the_cache_back(sqlite_node: Node) -> None:
@@ -230,9 +281,14 @@ async def test_modes_turn_it_off_and_the_watching_too(sqlite_node: Node) -> None
     node.caching.apply("off")
     assert node.strategy.predicted_hit_rate is None
     assert node.report.capacity_freed[1].hits_per_second is None
-    pattern = node.report.patterns[1]
+    # Nobody counts, so nothing is told, which is not the same as zero.
+    assert node.report.patterns == []
+    node.caching.apply("advise")
+    before = node.report.patterns[1].value
+    node.caching.apply("off")
     await node.ask([f"x{number}" for number in range(1_000)])
-    assert node.report.patterns[1].value == pytest.approx(pattern.value, rel=0.01)
+    node.caching.apply("advise")
+    assert node.report.patterns[1].value == pytest.approx(before, rel=0.01)
 
 
 async def test_profiles_that_grow_are_fewer_within_the_budget(sqlite_node: Node) -> None:
@@ -249,6 +305,16 @@ async def test_profiles_that_grow_are_fewer_within_the_budget(sqlite_node: Node)
     await node.caching.look()
     assert local.bytes <= BUDGET
     assert local.entries < before
+
+
+async def test_memory_that_profiles_have_already_is_not_needed_again(sqlite_node: Node) -> None:
+    """Also without caching."""
+    node = sqlite_node
+    large = Stored(1, b"x" * 5_000)
+    node.profiles.local.put_many({f"m{number}": large for number in range(SMALL)})
+    assert node.profiles.local.bytes > 1_000_000
+    left = MEGABYTES - node.profiles.local.bytes / 1e6
+    assert f" {left:,.1f} MB " in node.report.reasons["added_cache_cost"]
 
 
 async def test_with_redis_a_profile_is_remembered_for_a_minute(

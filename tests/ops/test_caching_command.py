@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from fix_server import Server
 from rankwire.cli import main
 from rankwire.ops.caching import CachingReport
 from rankwire.ops.caching.report import Curve, Freed, Pattern, Point, Strategy
@@ -99,21 +100,27 @@ def test_the_report_is_shown_with_its_reasons() -> None:
     assert code == 0
     for words in (
         "ops.caching is advise",
-        "1,234",
-        "a, b, [red]c …",
-        "rolled back",
-        "62.5%",
+        "a minute: 1,234, the bound is 100; a, b, [red]c and 1 more",
+        "taken back",
+        "62.5 %",
         "unknown",
-        "2.5 MB",
-        "2.00 h",
-        "knee",
-        "The database costs: $232.14 a month",
-        "Saved by that: unknown (not measured for long enough)",
-        "The caches cost: $0.00 a month (it is free)",
-        "Saved in all: unknown",
-        "rds-pg:db.m6g.xlarge: $0.318 per hour, a list, 2021-08-03",
+        "2.38 MiB",
+        "12.5/s answered, 2 ms each, 2 h a month",
+        "97.5 % with 64 entries (62.5 KiB), 82.5 % with 448 entries",
+        "database now, a month                   $232.14",
+        "saved of the database's price, a month  unknown: not measured for long enough",
+        "memory for caches, a month              $0.00: it is free",
+        "net saving, a month                     unknown",
+        "730 rds-pg:db.m6g.xlarge at $0.318 for each hour (a list, 2021-08-03)",
     ):
         assert words in shown
+
+
+def test_a_running_server_tells_what_it_does(server: Server) -> None:
+    done = CliRunner().invoke(main, ["ops", "cache", "--server", server.url])
+    assert done.exit_code == 0, done.output
+    assert "ops.caching is " in done.stdout
+    assert "net saving, a month" in done.stdout
 
 
 def test_programs_get_all_of_it() -> None:
@@ -122,8 +129,15 @@ def test_programs_get_all_of_it() -> None:
     assert msgspec.json.decode(shown, type=CachingReport) == REPORT
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"{}", 200), (b"{}", 404), (b"nonsense", 500)])
-def test_a_server_without_a_report_is_a_failure(body: bytes, status: int) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{}", 200, "is not Rankwire's"),
+        (b"{}", 404, "this server has no such report; it is of an older version"),
+        (b"nonsense", 500, "500 nonsense"),
+    ],
+)
+def test_a_server_without_a_report_is_a_failure(body: bytes, status: int, words: str) -> None:
     code, shown = ask(body=body, status=status)
     assert code == 1
-    assert "the server gives no report" in shown
+    assert words in shown

@@ -19,6 +19,8 @@ from rankwire.storage.sqlite import SqliteStorage
 BOARDS: Final = [f"b{number}" for number in range(5)]
 LIMITS: Final = (10, 25, 100)
 LEAST: Final = 100.0
+QUIET: Final = "quiet"
+"""A board that the last minute did not see."""
 
 
 class BusyTraffic:
@@ -53,16 +55,24 @@ class Boards:
         self.storage = SqliteStorage(path, 1.0)
         self.engine = self.storage.recover(1_000, 1_000)
         self.engine.watch_traffic(True)
-        for board in BOARDS:
+        for board in [*BOARDS, QUIET]:
             self.engine.create_board(board, "int64", "desc", "best", "first")
         commit(self.engine, self.storage)
         self.busy = BusyEngine(self.engine)
         stands_in: Any = self.busy
         self.pages = FirstPages(stands_in, Limits(1_000_000, 60.0, LEAST), 0.0)
         self.limits: tuple[int, ...] = LIMITS
+        self.quiet_reads = 0
+        """Of the quiet board, with each of another."""
         self.now = 0.0
         self._chance = random.Random(1)
         self._score = 0
+
+    @property
+    def found(self) -> int:
+        """First pages that were not made anew, of all boards."""
+        stats = self.engine.page_stats()
+        return int(stats["reads"] - stats["built"])
 
     def minutes(self, number: int, *, reads_a_change: float, apply: bool = True) -> None:
         """Read for so long, looking each minute."""
@@ -70,6 +80,8 @@ class Boards:
             for _ in range(1_200):
                 board = self._chance.choice(BOARDS)
                 self.engine.page(board, 0, self._chance.choice(self.limits))
+                for _ in range(self.quiet_reads):
+                    self.engine.page(QUIET, 0, self._chance.choice(LIMITS))
                 if self._chance.random() * reads_a_change < 1.0:
                     self._score += 1
                     self.engine.submit(self._chance.choice(BOARDS), "ada", self._score)
@@ -107,6 +119,29 @@ def test_pages_are_kept_as_predicted(boards: Boards) -> None:
     assert freed.hits_per_second == pytest.approx(
         20 * (kept.measured_hit_rate or 0) - 20 * 0.3, 0.2
     )
+
+
+def test_only_what_is_found_more_often_is_freed(boards: Boards) -> None:
+    """A board that is not kept is read ten times as often as all the others together."""
+    boards.quiet_reads = 10
+    boards.minutes(1, reads_a_change=200, apply=False)
+    advised, told = boards.pages.strategy(), boards.pages.freed(730.0)
+    assert advised.predicted_hit_rate is not None
+    assert advised.baseline_hit_rate is not None
+    # Of the five boards 15 first pages were read, each of them 300 times in the last minute.
+    gain = advised.predicted_hit_rate - advised.baseline_hit_rate
+    assert told.hits_per_second == pytest.approx(15 * 300 / 60 * gain)
+    before = boards.found
+    boards.minutes(1, reads_a_change=200)
+    without = (boards.found - before) / 60
+    assert boards.pages.strategy().state == "on"
+    # What was promised is of a part of the pages, and no window of all of them is over yet.
+    assert boards.pages.freed(730.0).hits_per_second is None
+    before = boards.found
+    boards.minutes(4, reads_a_change=200)
+    more = (boards.found - before) / 240 - without
+    assert boards.pages.freed(730.0).hits_per_second == pytest.approx(more, rel=0.1, abs=2.0)
+    assert more < 20
 
 
 def test_writes_that_come_more_often_take_them_back(boards: Boards) -> None:

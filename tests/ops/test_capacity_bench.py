@@ -15,6 +15,7 @@ import units_fit
 import units_requests
 import units_views
 from bench_predictions import Options, Row
+from fix_units import UNITS
 from rankwire.ops.capacity.model import gathered
 from units_fit import Sample
 
@@ -99,6 +100,15 @@ def test_a_prediction_is_right_within_a_fifth() -> None:
     assert not Row("x", "y", predicted=1, measured=0).is_right
     assert Row("hit rate", "", 0.54, 0.5, most_difference=0.05).is_right
     assert not Row("hit rate", "", 0.95, 0.89, most_difference=0.05).is_right
+
+
+def test_watchers_of_a_quiet_game_are_predicted_to_get_the_frames_of_pings() -> None:
+    seconds = 1e12
+    result = {"seconds": seconds, "driver": {"receipts": {"count": 0}}}
+    answers = pacer.Result(1, 1, 0, seconds, 100, 1.0, 1.0)
+    found = bench_predictions.predict(result, answers, OPTIONS, UNITS)
+    pings = OPTIONS.watchers * UNITS["pings_per_second"]
+    assert found.frame_bytes == pytest.approx(pings * UNITS["bytes_frame"], rel=1e-3)
 
 
 def test_the_result_says_what_was_wrong(capsys: pytest.CaptureFixture[str]) -> None:

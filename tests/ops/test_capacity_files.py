@@ -19,6 +19,7 @@ from rankwire.ops.capacity.scenario import (
 )
 from rankwire.ops.capacity.units import NEEDED, SHIPPED, UnitError, UnitFile, Units
 from rankwire.ops.prices import Catalogue
+from rankwire.ops.report import words
 
 CATALOGUE = Catalogue.load()
 MEDIUM, LARGE = load_scenario("medium"), load_scenario("large")
@@ -110,12 +111,18 @@ def test_a_plan_is_printed_in_three_ways(name: str) -> None:
     as_text = run(command, ["plan", "--scenario", name], env={"COLUMNS": "300"})
     as_markdown = run(command, ["plan", "--scenario", name, "--markdown"])
     for shown in (as_text.output, as_markdown.output):
-        assert text.dollars(plan.monthly) in shown
+        assert words.money(plan.monthly) in shown
         for reference in plan.references:
-            assert text.dollars(reference.monthly) in shown
+            assert words.money(reference.monthly) in shown
     assert "days old" in as_text.output
     other = run(command, ["plan", "--scenario", name, "--arch", "x86", "--json"])
     assert msgspec.json.decode(other.output)["arch"] == "x86_64"
+
+
+def test_what_nobody_has_measured_is_unknown_in_a_plan() -> None:
+    shown = CliRunner().invoke(command, ["plan", "--scenario", "medium", "--markdown"]).output
+    (row,) = [line for line in shown.splitlines() if line.startswith("| cache |")]
+    assert row.split(" | ")[3:5] == ["unknown", "unknown"]
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from fix_archive import NewOld, Old, age, batches_of
+from fix_archive import Failing, NewOld, Old, age, batches_of
 from fix_server import NewServer, until
 from fix_storage import KINDS
 from rankwire.cli._ops_archive import command
@@ -170,7 +171,23 @@ def test_wrong_use_says_what_is_right(tmp_path: Path) -> None:
     assert "1 to 500 characters" in _run("hold", " ", *url, code=2).stderr
 
 
-@pytest.mark.parametrize("words", [(), ("run",), ("list",), ("verify",), ("restore",), ("hold",)])
+def test_stop_ends_the_archive(old: Old) -> None:
+    age(old.place)
+    assert "The journal was not archived" in _run("stop", *old.place.flags).output
+    _run("run", *old.flags)
+    assert "the old journal is dropped unarchived" in _run("stop", *old.place.flags).output
+    assert "The journal was not archived" in _run("stop", *old.place.flags).output
+
+
+def test_stop_says_where_there_is_nothing(tmp_path: Path) -> None:
+    place = ("--storage-path", str(tmp_path / "none"))
+    assert "there is no storage in" in _run("stop", *place, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("run",), ("list",), ("verify",), ("restore",), ("hold",), ("release",), ("stop",)],
+)
 def test_help_ends_with_examples(words: tuple[str, ...]) -> None:
     assert "rankwire ops archive" in _run(*words, "--help").output.partition("Examples:")[2]
 
@@ -186,12 +203,11 @@ def test_a_keeper_archives_while_it_leads_and_says_what_it_did(old: Old) -> None
     assert len(old.journal) == 62
     leads.set()
     with _keeping(keeper):
-        until(lambda: keeper.totals.rounds > 0, "a round")
+        until(lambda: keeper.totals.last_success is not None, "a round")
     assert old.archived == rows
     totals = keeper.totals
     assert (totals.dropped_batches, totals.failures, totals.is_held) == (60, 0, False)
     assert totals.stored_bytes > 0
-    assert totals.last_success is not None
     assert keeper.trouble is None
 
 
@@ -211,6 +227,36 @@ def test_a_store_that_is_away_is_trouble_and_drops_nothing(old: Old, tmp_path: P
     (tmp_path / "archive").unlink()
     keeper.round()
     assert keeper.trouble is None
+    assert len(old.journal) == 2
+
+
+def test_a_round_that_fails_counts_what_it_did(old: Old) -> None:
+    age(old.place)
+    lifecycle = old.lifecycle()
+    lifecycle._archiver = old.archiver(Failing(old.store, 30))  # noqa: SLF001
+    keeper = Keeper(lifecycle, lambda: True)
+    with capture_logs() as logs:
+        keeper.round()
+    totals = keeper.totals
+    assert (totals.failures, totals.last_success) == (1, None)
+    assert "nothing more of it is dropped" in logs[0]["event"]
+    assert 0 < totals.dropped_batches == 62 - len(old.journal) < 60
+    assert totals.stored_bytes > 0
+    keeper.round()
+    assert totals.dropped_batches == 60
+    assert totals.last_success is not None
+    assert len(old.journal) == 2
+
+
+def test_what_is_in_use_is_tried_again_after_a_while(new_old: NewOld) -> None:
+    """Each attempt may hold up commits."""
+    old = new_old("postgres")
+    age(old.place)
+    keeper = Keeper(old.lifecycle(), lambda: True)
+    with psycopg.connect(old.place.settings.url) as reader:
+        reader.execute("LOCK TABLE journal IN ACCESS SHARE MODE")
+        assert keeper.round() == 60
+    assert keeper.round() > 60
     assert len(old.journal) == 2
 
 

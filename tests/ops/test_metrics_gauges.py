@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from fix_api import api
 from fix_server import NewServer, Server, until
+from rankwire.ops.analyzer.readings import Buckets
 from rankwire.ops.loop_lag import EVERY_SECONDS, LoopLag
-from rankwire.ops.memory import Memory, read_memory
+from rankwire.ops.memory import Memory, figure, free_bytes, group, read_memory
 from rankwire.ops.recent import WINDOW_SECONDS, Growth, Recent
 from rankwire.times import BUCKETS, Times
 
@@ -92,7 +93,7 @@ async def test_a_stall_of_the_loop_is_seen_with_its_length() -> None:
     lag.stop()
     # The first measurement was due after one interval; a timer may be early by a millisecond.
     assert lag.times.total >= 0.2 - 0.002
-    shown = lag.buckets()
+    shown = Buckets.of(lag.times)
     assert (shown.bounds, shown.total) == (BUCKETS, lag.times.total)
     assert sum(shown.counts[: BUCKETS.index(0.1) + 1]) < sum(shown.counts)
 
@@ -178,7 +179,39 @@ def test_the_smallest_limit_of_memory_counts(
     assert read_memory(*_kernel(tmp_path, memberships, files)) == expected
 
 
+@pytest.mark.parametrize(
+    ("memberships", "files", "left"),
+    [
+        ("0::/\n", {}, 400 * 1024),
+        # A group further out, as systemd makes one for a service.
+        ("0::/system.slice/us.service\n", _group("system.slice/us.service/", "90000", 80_000, 0),
+         10_000),
+        # The group has more left than the machine.
+        ("0::/\n", _group("", str(1000 * 1024 - 1), 5, 0), 400 * 1024),
+        ("0::/\n", _group("", "2000", 2500, 0), 0),
+    ],
+)  # fmt: skip
+def test_what_is_left_is_what_the_tightest_limit_leaves(
+    tmp_path: Path, memberships: str, files: dict[str, str], left: int
+) -> None:
+    assert free_bytes(*_kernel(tmp_path, memberships, files)) == left
+
+
+def test_figures_of_the_control_group_are_read(tmp_path: Path) -> None:
+    proc, cgroups = _kernel(tmp_path, "5:cpu:/\n0::/a\n", {"a/cpu.stat": "one 1\nwrong x\n"})
+    found = group(proc, cgroups)
+    assert found == cgroups / "a"
+    assert figure(found / "cpu.stat", "other") is None
+    assert figure(found / "none", "one") is None
+    (cgroups / "a/cpu.stat").write_text("one 1\ntwo 2\n", encoding="utf-8")
+    assert figure(found / "cpu.stat", "two") == 2
+    (proc / "self" / "cgroup").write_text("5:cpu:/\n", encoding="utf-8")
+    assert group(proc, cgroups) is None
+    assert group(tmp_path / "nowhere") is None
+
+
 def test_a_kernel_that_does_not_tell_is_unknown(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path, tmp_path) is None
     assert read_memory(tmp_path, tmp_path) is None
     assert read_memory() is not None
 

@@ -50,24 +50,6 @@ def test_a_quantile_is_at_most_one_bucket_above_the_exact_one(
     assert low * (1 - 1e-12) <= found <= max(high * 1.05, 0.01) * (1 + 1e-12)
 
 
-@given(VALUES)
-def test_the_weight_is_that_of_all_values_at_the_newest(values: list[tuple[float, float]]) -> None:
-    newest = max(at for _, at in values)
-    wanted = sum(2 ** ((at - newest) / HALF_LIFE) for _, at in values)
-    assert _filled(values).total == pytest.approx(wanted)
-
-
-@given(VALUES, VALUES, PARTS)
-def test_merged_ones_are_as_if_all_had_been_added_to_one(
-    ones: list[tuple[float, float]], others: list[tuple[float, float]], part: float
-) -> None:
-    merged = _filled(ones)
-    merged.merge(_filled(others))
-    low, high = _weighted(ones + others, part)
-    assert low * (1 - 1e-12) <= merged.quantile(part) <= max(high * 1.05, 0.01) * (1 + 1e-12)
-    assert merged.total == pytest.approx(_filled(ones + others).total)
-
-
 @given(VALUES, PARTS)
 def test_it_comes_back_from_json_as_it_was(values: list[tuple[float, float]], part: float) -> None:
     made = _filled(values)
@@ -90,7 +72,6 @@ def test_half_of_what_a_day_ago_was_counts() -> None:
     made = DecayingHistogram(0.01, 1000.0)
     made.add(100.0, 0.0, weight=2.0)
     made.add(1.0, HALF_LIFE, weight=1.5)
-    assert made.total == pytest.approx(2.5)
     # 1.5 of 2.5 lie at 1.
     assert made.quantile(0.59) < 1.05
     assert made.quantile(0.61) >= 100
@@ -101,7 +82,6 @@ def test_years_between_two_values_are_no_trouble() -> None:
     made.add(5.0, 0.0)
     made.add(7.0, 1.8e9)
     made.add(9.0, 0.0)
-    assert made.total == pytest.approx(1.0)
     assert 7 <= made.quantile(1.0) <= 7 * 1.05
 
 
@@ -127,7 +107,5 @@ def test_what_is_no_histogram_is_refused() -> None:
             DecayingHistogram(first, most)
     with pytest.raises(ValueError, match="too large"):
         DecayingHistogram(1e-12, 1e12, ratio=1.0001)
-    with pytest.raises(ValueError, match="different buckets"):
-        DecayingHistogram(0.01, 1000.0).merge(DecayingHistogram(0.01, 100.0))
     with pytest.raises(msgspec.ValidationError, match="not those of"):
         msgspec.json.decode(b'{"first":1,"most":2,"weights":[1]}', type=DecayingHistogram)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fix_usage import GB, catalogue_of, machine, steady, usage_of
 from rankwire.ops.optimizer.machine_sizing import Machine, machine_of
-from rankwire.ops.optimizer.pod_sizing import Requests, asked, pool_item, shrink_pool, size_pod
+from rankwire.ops.optimizer.pod_sizing import PodRequests, asked, pool_item, shrink_pool, size_pod
 from rankwire.ops.optimizer.savings import Action, Refusal
 from rankwire.ops.optimizer.usage import Place, Usage
 
@@ -30,7 +30,7 @@ def _node() -> Machine:
     return found
 
 
-def _wanted(usage: Usage) -> Requests:
+def _wanted(usage: Usage) -> PodRequests:
     found = size_pod(usage)
     assert isinstance(found, Action)
     return asked(found)
@@ -115,7 +115,7 @@ def test_replaying_tells_how_often_memory_would_have_been_too_little() -> None:
 
 
 def test_pods_alone_save_nothing_and_an_empty_node_does() -> None:
-    pods = [Requests(1.0, 1 * GB)] * 6  # three fit on the 3.2 cores that may be used
+    pods = [PodRequests(1.0, 1 * GB)] * 6  # three fit on the 3.2 cores that may be used
     found = shrink_pool(_node(), 3, pods, NODES)
     assert isinstance(found, Action)
     assert found.replaces == [pool_item(SKU)]
@@ -126,8 +126,8 @@ def test_pods_alone_save_nothing_and_an_empty_node_does() -> None:
 
 def test_what_is_not_known_of_a_pool_is_refused() -> None:
     for pods, word in [
-        ([Requests(1.0, 1 * GB), Requests(None, 1 * GB)], "1 of its pods"),
-        ([Requests(3.5, 1 * GB)], "larger than 80%"),
+        ([PodRequests(1.0, 1 * GB), PodRequests(None, 1 * GB)], "1 of its pods"),
+        ([PodRequests(3.5, 1 * GB)], "larger than 80%"),
     ]:
         found = shrink_pool(_node(), 5, pods, NODES)
         assert isinstance(found, Refusal)
@@ -138,7 +138,7 @@ def test_what_is_not_known_of_a_pool_is_refused() -> None:
 @given(st.lists(st.tuples(st.integers(1, 32), st.integers(1, 64)), min_size=1, max_size=5))
 def test_packing_fits_and_is_near_the_best_one(sizes: list[tuple[int, int]]) -> None:
     """Against every way to put the pods onto nodes: tenths of cores and of GB."""
-    pods = [Requests(cores / 10, memory / 10 * GB) for cores, memory in sizes]
+    pods = [PodRequests(cores / 10, memory / 10 * GB) for cores, memory in sizes]
     found = shrink_pool(_node(), 99, pods, NODES)
     assert isinstance(found, Action)
     nodes = round(found.lines[0].quantity / 730)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fix_usage import GB, catalogue_of, row
 from rankwire.ops.optimizer.inventory import Inventory, InventoryError, read_inventory
 from rankwire.ops.optimizer.journal_costs import Journal, archive_journal
-from rankwire.ops.optimizer.savings import Action, Bill, Refusal
+from rankwire.ops.optimizer.savings import Action, Ledger, Refusal
 from rankwire.ops.optimizer.storage_tiers import (
     TIERS,
     Horizon,
@@ -145,7 +145,7 @@ def test_without_discount_the_bill_falls_by_the_same(
     found = tier(stored, TABLE, horizon)
     if not isinstance(found, Action):
         return
-    bill = Bill({stored_item(stored): cost_now(stored, TABLE, horizon)})
+    bill = Ledger({stored_item(stored): cost_now(stored, TABLE, horizon)})
     done = bill.apply(found)
     assert done.monthly is not None
     months = 365 / (730 / 24)

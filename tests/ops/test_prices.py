@@ -309,8 +309,10 @@ def test_offers_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_import_replaces_rows_and_keeps_the_rest(tmp_path: Path) -> None:
-    written = tmp_path / "prices.json"
+    written, beside = tmp_path / "prices.json", tmp_path / "prices.json.new"
+    beside.write_text("not ours")
     done = CliRunner().invoke(command, ["import", str(_ec2(tmp_path)), "--output", str(written)])
+    assert beside.read_text() == "not ours"
     assert (done.exit_code, done.output) == (0, f"3 prices of us-east-1 are in {written}.\n")
     new, old = Catalogue.load(written), Catalogue.load()
     assert new.price("ec2:c7g.large").amount == 0.08
@@ -321,6 +323,34 @@ def test_an_import_replaces_rows_and_keeps_the_rest(tmp_path: Path) -> None:
     assert listed.exit_code == 0
     assert "0.08" in listed.output
     assert "1 prices of us-east-1" in listed.output
+
+
+def test_what_an_offer_does_not_tell_stays(tmp_path: Path) -> None:
+    old = Catalogue.load().table
+    (reserved,) = (row for row in old.rows if row.sku == "ec2:c5.large")
+    dateless = msgspec.structs.replace(
+        reserved,
+        attributes={"memory_gb": 3.0, "reserved_1y_no_upfront": 0.054, "derived": "0.8 x it"},
+    )
+    rows = [dateless if row is reserved else row for row in old.rows]
+    linux = _product("Compute Instance", instanceType="c5.large", memory="4 GiB", **_LINUX)
+    new = offers.import_offer(_ec2(tmp_path, more=(linux, "0.07")))
+    merged = {
+        row.sku: row for row in offers.merge(msgspec.structs.replace(old, rows=rows), new).rows
+    }
+    assert merged["ec2:t3.medium"].attributes["baseline"] == 0.2
+    assert merged["ec2:t3.medium"].amount == 0.05
+    # A reserved price keeps its age and its source, also where they were those of the whole row.
+    assert (merged["ec2:c5.large"].amount, merged["ec2:c5.large"].date) == (0.07, "2026-11-05")
+    assert merged["ec2:c5.large"].attributes == {
+        "reserved_1y_no_upfront": 0.054,
+        "reserved_source": old.sources[reserved.source].name,
+        "reserved_date": reserved.date,
+        "reserved_confidence": "low",
+        "vcpu": 2,
+        "memory_gb": 4,
+        "arch": "x86_64",
+    }
 
 
 def test_an_import_of_another_region_stands_alone(tmp_path: Path) -> None:

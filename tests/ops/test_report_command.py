@@ -70,6 +70,8 @@ def test_the_page_and_the_file_say_how_it_is(server: Server, tmp_path: Path) -> 
     text = path.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert text.endswith("</html>\n")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.glob("*.html*")] == ["report.html"]
 
 
 def test_a_watch_prints_a_report_a_line_until_it_is_interrupted(server: Server) -> None:
@@ -87,7 +89,7 @@ def test_a_file_that_cannot_be_written_is_named(server: Server, tmp_path: Path) 
     path = tmp_path / "none" / "report.html"
     done = CliRunner().invoke(main, [*REPORT, server.url, "--html", str(path)])
     assert done.exit_code == 1
-    assert done.stderr == f"Error: {path}: No such file or directory\n"
+    assert done.stderr == f"Error: {path} cannot be written: No such file or directory\n"
 
 
 def test_no_server_and_wrong_usage() -> None:

@@ -10,7 +10,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from fix_bundle import AT, STATEMENT, bottlenecks, bundle, history, recommendations, report
+from fix_bundle import (
+    AT,
+    STATEMENT,
+    bottlenecks,
+    bundle,
+    history,
+    priceless,
+    recommendations,
+    report,
+)
 from rankwire.ops.findings import Bottleneck, Health, SourceStatus
 from rankwire.ops.report import html
 from rankwire.ops.report.bundle import Bundle, Episode
@@ -94,6 +103,24 @@ def test_a_source_that_could_not_be_asked_is_said_to_be_unknown() -> None:
     figures = page.text.partition("All figures")[2]
     assert "cache.redis_memory_partunknown" in figures
     assert "cache.redis_memory_part0" not in figures
+
+
+def test_machines_without_a_price_are_named_and_in_no_sum() -> None:
+    text = _check_alone(html.render(bundle())).text
+    assert "$164.25 a month now, $82.13 if all of this is done: saves $82.12" in text
+    assert "No price, so in no sum: redis" in text
+    page = _check_alone(html.render(bundle(optimization=msgspec.to_builtins(priceless()))))
+    machines = page.text.rpartition("Machines")[2].partition("All figures")[0]
+    assert "What it costs is unknown: nothing of it has a price" in machines
+    assert "No price, so in no sum: own node" in machines
+    assert "$" not in machines
+    assert page.tags.count("svg") == len(history()) + 4
+
+
+def test_there_is_no_part_on_what_there_is_not() -> None:
+    text = _check_alone(html.render(bundle(optimization=None, caching=None))).text
+    assert "Machines" not in text
+    assert "Caching" not in text
 
 
 @pytest.mark.parametrize("found", [bottlenecks(), bottlenecks()[::-1]], ids=["sorted", "not"])

@@ -1,34 +1,29 @@
-"""The recorder: what it remembers of reports, compared with a simple model."""
+"""The recorder: what it remembers of looks, compared with a simple model."""
 
 from __future__ import annotations
-
-from collections.abc import Set as AbstractSet
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_bundle import AT, bottlenecks, bundle, report
-from rankwire.ops.findings import Report
+from fix_bundle import AT, bundle
+from rankwire.ops.analyzer.rule_table import RULES
+from rankwire.ops.analyzer.rules import Active
 from rankwire.ops.report.bundle import MOST_EPISODES, MOST_POINTS, Bundle, Episode
 from rankwire.ops.report.recorder import Recorder
 
 NAMES = ("a.x", "a.y")
 
 
-def _report(
-    at: float, figures: dict[str, float | None], types: AbstractSet[str] = frozenset()
-) -> Report:
-    (one, *_) = bottlenecks()
-    found = [msgspec.structs.replace(one, type=name, since=0.0) for name in sorted(types)]
-    return report(at=at, figures=figures, bottlenecks=found)
+def _active(name: str, since: float = 0.0) -> Active:
+    return Active(msgspec.structs.replace(RULES[0], id=name), since, 1.0)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*NAMES, "b.z"]), st.none() | st.floats(0, 9))))
 def test_figures_that_were_ever_known_are_remembered(looks: list[dict[str, float | None]]) -> None:
     recorder = Recorder(NAMES)
     for number, figures in enumerate(looks):
-        recorder.add(_report(float(number), figures))
+        recorder.add(float(number), figures, [])
     expected = {}
     for name in NAMES:
         values = [(float(n), figures.get(name)) for n, figures in enumerate(looks)]
@@ -43,7 +38,7 @@ def test_figures_that_were_ever_known_are_remembered(looks: list[dict[str, float
 def test_bottlenecks_last_until_they_are_gone(looks: list[set[str]]) -> None:
     recorder = Recorder(NAMES)
     for number, types in enumerate(looks):
-        recorder.add(_report(AT + number, {}, types))
+        recorder.add(AT + number, {}, map(_active, sorted(types)))
     ended = [
         (name, AT + number)
         for number, (before, now) in enumerate(zip([set(), *looks], looks, strict=False))
@@ -58,20 +53,19 @@ def test_bottlenecks_last_until_they_are_gone(looks: list[set[str]]) -> None:
 
 def test_a_rule_that_fires_anew_is_another_episode() -> None:
     recorder = Recorder(NAMES)
-    (one, *_) = bottlenecks()
     for at, since in ((10.0, 5.0), (20.0, 15.0)):
-        again = msgspec.structs.replace(one, since=since)
-        recorder.add(report(at=at, bottlenecks=[again]))
+        recorder.add(at, {}, [_active("A", since)])
+    severity = RULES[0].severity
     assert recorder.episodes() == [
-        Episode(one.type, one.severity, 5.0, 20.0),
-        Episode(one.type, one.severity, 15.0),
+        Episode("A", severity, 5.0, 20.0),
+        Episode("A", severity, 15.0),
     ]
 
 
 def test_what_is_remembered_is_bounded() -> None:
     recorder = Recorder(NAMES)
     for number in range(MOST_POINTS + 10):
-        recorder.add(_report(float(number), {"a.x": 1.0}, {"A"} if number % 2 else set()))
+        recorder.add(float(number), {"a.x": 1.0}, [_active("A")] * (number % 2))
     points = recorder.history()["a.x"]
     assert len(points) == MOST_POINTS
     assert points[0][0] == 10

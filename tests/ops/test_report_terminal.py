@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fix_bundle import AT, bottlenecks, bundle, history, recommendations, report
+from fix_bundle import (
+    AT,
+    bottlenecks,
+    bundle,
+    caching,
+    history,
+    optimization,
+    priceless,
+    recommendations,
+    report,
+)
 from rankwire.ops.findings import Health
 from rankwire.ops.report import terminal
 from rankwire.ops.report.bundle import Bundle
@@ -20,7 +30,7 @@ HOSTILE = "\x1b[31m[bold]\u202e\x07"
 
 def _shown(found: Bundle, width: int = 160) -> str:
     screen = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-    screen.print(terminal.render(found), soft_wrap=False)
+    screen.print(terminal.render(found), soft_wrap=False, crop=False)
     text = screen.file
     assert isinstance(text, io.StringIO)
     return text.getvalue()
@@ -89,6 +99,48 @@ def test_advice_says_what_it_brings_costs_and_how_to_check() -> None:
     assert "no price: something in it has none" in text
 
 
+def test_machines_without_a_price_are_named_and_in_no_sum() -> None:
+    text = _shown(bundle())
+    assert "$164.25 a month now, $82.13 if all of this is done: saves $82.12" in text
+    assert "No price, so in no sum: redis" in text
+    text = _shown(bundle(optimization=msgspec.to_builtins(priceless())))
+    machines = text.partition("Machines")[2]
+    assert "What it costs is unknown: nothing of it has a price" in machines
+    assert "No price, so in no sum: own node" in machines
+    assert "Nothing to change." in machines
+    assert "$" not in machines
+
+
+def test_there_is_no_part_on_what_there_is_not() -> None:
+    text = _shown(bundle(optimization=None, caching=None))
+    assert "Machines" not in text
+    assert "Caching" not in text
+
+
+def test_advice_that_is_left_out_is_counted() -> None:
+    many = msgspec.structs.replace(optimization(), recommendations=recommendations() * 11)
+    found = bundle(optimization=msgspec.to_builtins(many))
+    assert "2 more are not shown" in _shown(found).partition("Machines")[2]
+
+
+def test_caching_shows_what_is_read_and_what_sizes_miss() -> None:
+    text = _shown(bundle())
+    for part in (
+        "user profile cache: members in 24 h: 48,211, the bound is 10,000",
+        "misses by size, user profile: 94 % with 64 entries (56.2 KiB), 9.83 % with 8,192",
+        "212/s answered, 2.1 ms each, 12.7 d a month, 34 % of the time of the database",
+    ):
+        assert part in text
+
+
+def test_times_that_are_only_bounds_are_said_to_be_that() -> None:
+    (freed,) = caching().capacity_freed
+    bound = [msgspec.structs.replace(freed, is_bound=True)]
+    found = msgspec.structs.replace(caching(), capacity_freed=bound)
+    text = _shown(bundle(caching=msgspec.to_builtins(found)))
+    assert "at most 2.1 ms each, at most 12.7 d a month, at most 34 % of the time" in text
+
+
 def test_nothing_from_outside_steers_the_terminal() -> None:
     found = bundle(node=HOSTILE)
     one, *rest = found.report.bottlenecks
@@ -103,10 +155,14 @@ def test_nothing_from_outside_steers_the_terminal() -> None:
 
 
 def test_a_narrow_terminal_loses_no_words() -> None:
-    narrow = "".join(_shown(bundle(), width=50).split())
-    assert "couldnotbeasked" in narrow
-    assert max(map(len, _shown(bundle(), width=50).splitlines())) <= 50
-    assert "CREATEINDEXCONCURRENTLYONprofiles(lower(member));" in narrow
+    # Rows with a drawing are as wide as they are, the last of their figures included.
+    text, _, rest = _shown(bundle(), width=50).partition("History")
+    assert rest.count("1,267/s") == 1
+    assert "couldnotbeasked" in "".join(text.split())
+    lines = [*text.splitlines(), *rest.partition("Caching")[2].splitlines()]
+    # What is there to be copied is one line, however narrow the terminal is.
+    lines.remove("CREATE INDEX CONCURRENTLY ON profiles (lower(member));")
+    assert max(map(len, lines)) <= 50
 
 
 @given(st.lists(st.none() | st.floats(0, 1e6), max_size=200))

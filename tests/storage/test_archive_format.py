@@ -136,6 +136,18 @@ def test_batches_out_of_order_are_refused() -> None:
         archive.check(manifest, segment, name)
 
 
+def test_a_segment_that_says_it_is_too_large_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, segment = _made(ROWS)
+    size = len(archive.encode_rows(ROWS))
+    monkeypatch.setattr(archive, "MOST_SEGMENT_BYTES", size)
+    assert archive.decode(segment, "s") == ROWS
+    monkeypatch.setattr(archive, "MOST_SEGMENT_BYTES", size - 1)
+    with pytest.raises(ArchiveError, match="it says that it is larger than any segment"):
+        archive.decode(segment, "s")
+
+
 _moments = st.integers(0, 4_000_000_000_000_000)
 _row = st.tuples(
     st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1), st.integers(1, 2**63 - 1),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
+import hashlib
 import os
 import threading
+import tracemalloc
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rankwire.storage.archive import MOST_SEGMENT_BYTES
 from rankwire.storage.objects import ObjectStore, ObjectStoreError, open_store
 
 
@@ -17,6 +22,7 @@ from rankwire.storage.objects import ObjectStore, ObjectStoreError, open_store
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "s3":
         return open_store(request.getfixturevalue("bucket"))
+    (tmp_path / "some where").mkdir()
     return open_store((tmp_path / "some where" / "deep").as_uri())
 
 
@@ -49,6 +55,18 @@ def test_what_is_larger_than_it_should_be_is_refused(store: ObjectStore) -> None
     store.put("a", bytes(1001))
     with pytest.raises(ObjectStoreError, match="a is larger than the 1,000 bytes"):
         store.get("a", 1000)
+
+
+def test_reading_takes_the_memory_of_the_object(store: ObjectStore) -> None:
+    """And not as much as it may have."""
+    store.put("a", bytes(1000))
+    tracemalloc.start()
+    try:
+        assert store.get("a", MOST_SEGMENT_BYTES) == bytes(1000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
 
 
 @pytest.mark.parametrize(
@@ -104,6 +122,15 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "outside").iterdir()] == ["secret"]
 
 
+def test_a_disk_that_is_not_mounted_gets_nothing(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "disk" / "archive").as_uri())
+    with pytest.raises(ObjectStoreError, match=r"disk is missing: mount its disk, or make it"):
+        store.put("a/one", b"1")
+    assert list(tmp_path.iterdir()) == []
+    assert store.list("a") == []
+    assert store.get("a/one", 1) is None
+
+
 def test_half_a_file_is_no_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store((tmp_path / "archive").as_uri())
     store.put("a/one", b"1")
@@ -128,7 +155,7 @@ def test_half_a_file_is_no_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("", "begins with 'nothing'"),
         ("ftp://host/x", "begins with 'ftp'"),
-        ("file://host/x", "write file:///absolute/path"),
+        ("file://user:secret@host/x", "write file:///absolute/path"),
         ("file:///", "write file:///absolute/path"),
         ("s3:///prefix", "names no bucket"),
         ("s3://user:secret@bucket/x", "leave keys to the environment"),
@@ -143,6 +170,30 @@ def test_wrong_addresses_say_what_is_right(url: str, words: str) -> None:
         open_store(url)
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_service_is_told_a_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str | None] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            told.append(self.headers["x-amz-checksum-sha256"])
+            self.send_response(200)
+            self.send_header("etag", '"1"')
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some-user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-word")
+    with HTTPServer(("127.0.0.1", 0), Service) as service:
+        thread = threading.Thread(target=service.handle_request)
+        thread.start()
+        assert open_store(f"s3://bucket?endpoint=http://127.0.0.1:{service.server_port}").put(
+            "a", b"content"
+        )
+        thread.join()
+    assert told == [base64.b64encode(hashlib.sha256(b"content").digest()).decode()]
 
 
 def test_a_bucket_that_is_not_there_says_so(bucket: str) -> None:

@@ -145,6 +145,13 @@ def test_integers_are_numbers_for_a_float_in_the_file(tmp_path: Path) -> None:
                 "allowed is a port for each"
             ),
         ),
+        (
+            "[ops]\nwindow_seconds = 145.0\nsample_seconds = 0.2",
+            (
+                "wrong.toml: ops.window_seconds: found 145.0 for ops.window_seconds, allowed is "
+                "at most 144, 720 times ops.sample_seconds"
+            ),
+        ),
     ],
 )
 def test_a_mistake_in_the_file(document: str, expected: str) -> None:

@@ -19,11 +19,13 @@ from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
 from rankwire.api.operations import Endpoint, Operation
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
-from rankwire.api.routes import OPERATIONS
+from rankwire.api.routes import OPERATIONS, SERVER
 from rankwire.api.service import Parts, Service
 from rankwire.ops.metrics import Observed, Requests, scraper
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from rankwire import _core
@@ -37,6 +39,12 @@ _METHOD_NOT_ALLOWED_STATUS: Final = 405
 def counters(served: tuple[Operation, ...] = OPERATIONS) -> dict[str, Requests]:
     """Make what counts the requests of each operation."""
     return {name: Requests() for name in (*(each.name for each in served), UNMATCHED)}
+
+
+def of_clients(requests: Mapping[str, Requests]) -> dict[str, Requests]:
+    """Take those of what clients come for: no probes, no metrics, nothing else of the server."""
+    own = {operation.name for operation in SERVER}
+    return {name: counted for name, counted in requests.items() if name not in own}
 
 
 def build(

@@ -15,7 +15,7 @@ from rich.text import Text
 from rankwire.cli._options import examples, load_settings, some_settings
 from rankwire.cli._output import Failure, WrongSettings, console
 from rankwire.cli._progress import Progress
-from rankwire.ops.lifecycle import FAILURES, Lifecycle
+from rankwire.ops.lifecycle import FAILURES, Lifecycle, stop_archiving
 from rankwire.storage.archive_restore import Restored, SqliteRestored
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def command() -> None:
 
     Batches older than that go into the place that ops.archive_url names: a directory or a bucket.
     They are stored, read back, compared with the journal row by row, and only then dropped. A
-    server with ops.archive_url does so by itself; these commands work beside running servers.
+    server with ops.archive_url does so by itself; these commands work beside running servers. Once
+    a journal is archived, no server drops anything of it unarchived, until 'stop'.
     """
 
 
@@ -233,6 +234,29 @@ def release(*, config_file: Path | None, **flags: str | None) -> None:
         click.echo("There was no hold.")
 
 
+@command.command(
+    "stop",
+    short_help="Archive no more: forget the old journal again.",
+    epilog=examples("rankwire ops archive stop"),
+)
+@some_settings("storage.path", "storage.url")
+def stop(*, config_file: Path | None, **flags: str | None) -> None:
+    """Let servers without ops.archive_url drop the old journal again, without archiving it.
+
+    Take ops.archive_url from all servers first: one that still has it, or 'run', begins again.
+    What is archived stays where it is.
+    """
+    with _failing():
+        was_archived = stop_archiving(load_settings(config_file, flags).storage)
+    if not was_archived:
+        click.echo("The journal was not archived.")
+        return
+    click.echo(
+        "From now on the old journal is dropped unarchived. What is archived stays, and a server "
+        "with ops.archive_url archives again."
+    )
+
+
 @contextmanager
 def _lifecycle(config_file: Path | None, flags: Mapping[str, object]) -> Iterator[Lifecycle]:
     """Give the lifecycle of the settings, with progress; its failures end the command."""
@@ -240,9 +264,15 @@ def _lifecycle(config_file: Path | None, flags: Mapping[str, object]) -> Iterato
     if not settings.ops.archive_url:
         raise WrongSettings(["ops.archive_url: found nothing, allowed is the place of an archive"])
     progress = Progress()
+    with _failing(), progress.shown():
+        yield Lifecycle(settings, progress.say)
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Let failures end the command with their words."""
     try:
-        with progress.shown():
-            yield Lifecycle(settings, progress.say)
+        yield
     except FAILURES as error:
         raise Failure(str(error.args[0])) from error
 

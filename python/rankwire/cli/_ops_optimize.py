@@ -7,26 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group
 
 from rankwire.cli._ops_prices import load_catalogue
 from rankwire.cli._options import examples, load_settings, some_settings
-from rankwire.cli._output import Failure, console
+from rankwire.cli._output import Failure, show
 from rankwire.ops.optimizer.inventory import Inventory, InventoryError, read_inventory
 from rankwire.ops.optimizer.resources import ResourceOptimizer, UsageReport
 from rankwire.ops.optimizer.usage import UsageError
 from rankwire.ops.optimizer.usage_csv import read_usage
-from rankwire.ops.prices import age_days, oldest
+from rankwire.ops.report import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from rankwire.ops.findings import Recommendation
-    from rankwire.ops.optimizer.savings import OptimizationReport
     from rankwire.ops.optimizer.usage import UsageStore
-
-_GB = 1024**3
 
 
 def _counts(
@@ -112,85 +107,11 @@ def command(  # noqa: PLR0913 - one parameter an option
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
         return
-    _show(report, full=full)
+    page = terminal.machines(report, full=full, most=len(report.recommendations))
+    show(Group(*page))
 
 
 def _place(store: UsageStore, instance: str) -> None:
     for usage in store.workloads.values():
         if not usage.place.instance:
             usage.place = msgspec.structs.replace(usage.place, instance=instance)
-
-
-def _show(report: OptimizationReport, *, full: bool) -> None:
-    screen = console()
-    if report.recommendations:
-        screen.print(_table(report.recommendations))
-    else:
-        click.echo("Nothing to change.")
-    if full:
-        for recommendation in report.recommendations:
-            _show_all(recommendation, report)
-    _list("Not judged", (f"{r.resource} ({r.action}): {r.reason}" for r in report.refused))
-    _list("No price, so in no sum", report.unpriced)
-    click.echo(
-        f"Now ${report.current_monthly:,.2f} a month, then ${report.optimized_monthly:,.2f}: "
-        f"saves ${report.savings:,.2f}, from {report.window_hours:,} hours of history."
-    )
-    freed = report.capacity_freed
-    if freed.cores or freed.memory_bytes or freed.stored_bytes:
-        click.echo(
-            f"Frees besides, without saving by itself: {freed.cores:.2f} cores, "
-            f"{freed.memory_bytes / _GB:.2f} GB of memory, "
-            f"{freed.stored_bytes / _GB:.2f} GB stored."
-        )
-    if report.current_costs:
-        day = oldest([*report.current_costs, *report.optimized_costs])
-        click.echo(f"The oldest price in this is of {day}, {age_days(day):,} days ago.")
-
-
-def _table(recommendations: list[Recommendation]) -> Table:
-    table = Table("what to do", "$ a month", "confidence")
-    table.columns[1].justify = "right"
-    for recommendation in recommendations:
-        monthly = recommendation.monthly
-        table.add_row(
-            Text(recommendation.description, overflow="fold"),
-            "unknown" if monthly is None else f"{monthly:+,.2f}",
-            recommendation.confidence,
-        )
-    return table
-
-
-def _show_all(recommendation: Recommendation, report: OptimizationReport) -> None:
-    click.echo(f"\n{recommendation.id} ({recommendation.model})")
-    inputs = ", ".join(
-        f"{name} {value:,.6g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in recommendation.inputs.items()
-    )
-    click.echo(f"  from: {inputs}")
-    for predicted in recommendation.predicted:
-        click.echo(
-            f"  {predicted.figure}: {predicted.before:,.4g} to {predicted.after:,.4g} "
-            f"{predicted.unit}"
-        )
-    for line in recommendation.cost:
-        click.echo(
-            f"  {line.monthly:+,.2f}: {line.quantity:,.6g} {line.unit} of {line.sku} at "
-            f"${line.unit_price:g}, of {line.date}"
-        )
-    for risk in report.risk_assessment:
-        if risk.recommendation == recommendation.id:
-            click.echo(f"  risk: {risk.part:.2%} {risk.text}")
-    for caveat in recommendation.caveats:
-        click.echo(f"  note: {caveat}")
-    if recommendation.apply:
-        click.echo("  apply:")
-        click.echo("".join(f"    {line}\n" for line in recommendation.apply.splitlines()))
-
-
-def _list(title: str, lines: Iterable[str]) -> None:
-    shown = list(lines)
-    if shown:
-        click.echo(f"{title}:")
-    for line in shown:
-        click.echo(f"  {line}")

@@ -9,10 +9,12 @@ import click
 import msgspec
 from rich.table import Table
 
+from rankwire.cli._files import write_file
 from rankwire.cli._options import examples, load_settings, some_settings
 from rankwire.cli._output import Failure, console
 from rankwire.ops import offers
 from rankwire.ops.prices import Catalogue, PriceError, age_days, check_table, read_table
+from rankwire.ops.report import words
 
 if TYPE_CHECKING:
     from rankwire.ops.prices import Price
@@ -22,7 +24,7 @@ def load_catalogue(config_file: Path | None, flags: dict[str, str | None]) -> Ca
     """Read the price table of the settings, or the one that comes with the program."""
     named = load_settings(config_file, flags).ops.prices
     try:
-        return Catalogue.load(Path(named) if named else None)
+        return Catalogue.load(named)
     except PriceError as error:
         raise Failure(str(error)) from error
 
@@ -77,8 +79,8 @@ def _table(prices: list[Price]) -> Table:
     table.columns[2].justify = "right"
     for price in prices:
         amount = f"{price.amount:g}{' …' if price.tiers else ''}"
-        source = price.source.partition(",")[0].partition(" (")[0]
-        table.add_row(price.sku, price.unit, amount, price.date, price.confidence, source)
+        cells = (price.unit, amount, price.date, price.confidence, words.source(price.source))
+        table.add_row(price.sku, *cells)
     return table
 
 
@@ -95,7 +97,7 @@ def _table(prices: list[Price]) -> Table:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="Price table to write, for the setting ops.prices.",
+    help="Price table to write, for the setting ops.prices. Its owner alone can read it.",
 )
 @click.option(
     "--base",
@@ -115,20 +117,10 @@ def import_prices(*, file: Path, output: Path, base: Path | None) -> None:
         alone = base is None and old.region != new.region
         table = new if alone else offers.merge(old, new)
         check_table(table)
-        _write(output, offers.encode(table))
+        write_file(output, offers.encode(table))
         read_table(output)
     except PriceError as error:
         raise Failure(str(error)) from error
     click.echo(f"{len(new.rows):,} prices of {new.region} are in {output}.")
     if alone:
         click.echo("It has nothing else: no load balancers, storage or egress of that region.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    made = path.with_name(path.name + ".new")
-    try:
-        made.write_bytes(content)
-        made.replace(path)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,16 +11,15 @@ import click
 import msgspec
 from rich.live import Live
 
-from rankwire.cli._api import Api, LostError, ProblemError, UnreachableError
+from rankwire.cli._asking import ask
+from rankwire.cli._files import write_file
 from rankwire.cli._options import examples, key, server_url
-from rankwire.cli._output import Failure, console
+from rankwire.cli._output import console, show
 from rankwire.ops.report import html, terminal
 from rankwire.ops.report.bundle import Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from rich.console import RenderableType
 
 PATH: Final = "/v1/ops/report"
 
@@ -43,7 +42,7 @@ WATCH_SECONDS: Final = 5.0
     "--html",
     "html_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write one HTML file with plots, which needs nothing else to be read.",
+    help="Write one HTML file with plots that needs nothing else. Its owner alone can read it.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print all of it as JSON; with --watch one a line."
@@ -59,67 +58,37 @@ def command(
     """
     if html_file is not None and (as_json or watch):
         raise click.UsageError("--html writes one file; leave out --json and --watch")
-    api = Api(url, key=key)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_watch(api, as_json=as_json))
+            _watch(lambda: ask(url, key, PATH, Bundle), as_json=as_json)
         return
-    bundle = asyncio.run(_once(api))
+    bundle = ask(url, key, PATH, Bundle)
     if html_file is not None:
-        _write(html_file, html.render(bundle))
+        write_file(html_file, html.render(bundle).encode())
         click.echo(f"Written: {html_file}")
     elif as_json:
-        click.echo(msgspec.json.encode(bundle).decode())
+        _print_json(bundle)
     else:
-        console().print(terminal.render(bundle), soft_wrap=False)
+        show(terminal.render(bundle))
 
 
-async def _once(api: Api) -> Bundle:
-    async with api:
-        return await _ask(api)
-
-
-async def _watch(api: Api, *, as_json: bool) -> None:
+def _watch(asked: Callable[[], Bundle], *, as_json: bool) -> None:
     with contextlib.ExitStack() as stack:
-        show = _print_json if as_json else _page(stack)
-        async with api:
-            while True:
-                show(await _ask(api))
-                await asyncio.sleep(WATCH_SECONDS)
+        draw = _print_json if as_json else _page(stack)
+        while True:
+            draw(asked())
+            time.sleep(WATCH_SECONDS)
 
 
 def _page(stack: contextlib.ExitStack) -> Callable[[Bundle], None]:
     """Draw each report over the one before, or below it where there is no terminal."""
     screen = console()
     if not screen.is_terminal:
-        return lambda bundle: screen.print(terminal.render(bundle), soft_wrap=False)
+        return lambda bundle: show(terminal.render(bundle))
     screen.soft_wrap = False
     live = stack.enter_context(Live(console=screen, screen=True, auto_refresh=False))
-
-    def draw(bundle: Bundle) -> None:
-        page: RenderableType = terminal.render(bundle)
-        live.update(page, refresh=True)
-
-    return draw
+    return lambda bundle: live.update(terminal.render(bundle), refresh=True)
 
 
 def _print_json(bundle: Bundle) -> None:
     click.echo(msgspec.json.encode(bundle).decode())
-
-
-async def _ask(api: Api) -> Bundle:
-    try:
-        return await api.ask(PATH, Bundle)
-    except ProblemError as error:
-        if error.is_not_found:
-            raise Failure("this server has no report; it is of an older version") from error
-        raise Failure(str(error)) from error
-    except (UnreachableError, LostError) as error:
-        raise Failure(str(error)) from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}") from error

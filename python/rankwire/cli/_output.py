@@ -16,6 +16,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
+
     from rankwire.cli._ranking import Line
 
 
@@ -45,6 +47,11 @@ class WrongSettings(click.ClickException):
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def show(page: RenderableType) -> None:
+    """Print a page whose tables fit the screen; only what is not to be wrapped goes beyond it."""
+    console().print(page, soft_wrap=False, crop=False)
 
 
 def ranked_table(lines: Sequence[Line], title: str, caption: str) -> Table:

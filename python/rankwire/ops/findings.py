@@ -129,6 +129,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     at: float
     window_seconds: float
+    """How long the longest window of a source really was; 0 before there is one."""
     overall: Health
     """The worst of `health`, with its cause."""
     health: Mapping[str, Health]

@@ -2,7 +2,7 @@
 
 `Lifecycle` is the policy over one storage and one archive, for commands; it blocks. `Keeper` does
 the same in a server, on a thread of its own, a bounded amount at a time, while this node takes the
-checkpoints: a store that is slow or away holds up nothing else. Nothing is dropped then, and
+checkpoints: a store that is slow or away holds up nothing else. Nothing more is dropped then, and
 `Keeper.trouble` says why until it works again. One process archives at a time, whoever starts it.
 """
 
@@ -26,7 +26,7 @@ from rankwire.storage.objects import ObjectStoreError, open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rankwire.settings import Settings
+    from rankwire.settings import Settings, Storage
     from rankwire.storage.archive_restore import Restored
 
 FAILURES: Final = (ArchiveError, ObjectStoreError, StorageError, _core.CorruptError)
@@ -35,7 +35,7 @@ FAILURES: Final = (ArchiveError, ObjectStoreError, StorageError, _core.CorruptEr
 # Between two looks whether something is old enough, and between rounds while there is more.
 _LOOK_SECONDS: Final = 600.0
 _MORE_SECONDS: Final = 10.0
-# Between two attempts after a failure.
+# Between two attempts after a failure, or at what was in use: each may hold up commits for 0.1 s.
 _RETRY_SECONDS: Final = 60.0
 # Segments that one round stores or compares: some hundred megabytes of batches at most.
 _ROUND_SEGMENTS: Final = 32
@@ -74,6 +74,11 @@ class Lifecycle:
         return self._archiver.run(
             days or self.days, most_segments=most_segments, is_stopped=is_stopped
         )
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the last `run` did, also if it failed."""
+        return self._archiver.outcome
 
     def manifests(self, cluster: str | None = None) -> Iterator[Manifest]:
         """Give the manifests of all segments, in order of time."""
@@ -124,16 +129,22 @@ class Lifecycle:
             return self._source.cluster
 
 
+def stop_archiving(storage: Storage) -> bool:
+    """Let servers drop old journal unarchived again, and tell whether it was archived until now.
+
+    Raises StorageError. Needs no archive; whoever archives once more ends it.
+    """
+    source = open_archive_source(storage)
+    with source.open(to_change=False):
+        return source.stop()
+
+
 class Totals(msgspec.Struct):
     """What a `Keeper` has done since it began."""
 
-    rounds: int = 0
     failures: int = 0
-    segments_stored: int = 0
     stored_bytes: int = 0
     dropped_batches: int = 0
-    dropped_bytes: int = 0
-    freed_bytes: int = 0
     is_held: bool = False
     """Whether the last round found a legal hold."""
     last_success: float | None = None
@@ -147,7 +158,7 @@ class Keeper:
         """Take a lifecycle of its own; `leads` is asked before each round, on the thread."""
         self.totals = Totals()
         self.trouble: str | None = None
-        """Why nothing could be archived in the last round; None when all is well."""
+        """Why the last round did not get through; None when all is well."""
         self._lifecycle = lifecycle
         self._leads = leads
         self._stopping = threading.Event()
@@ -180,7 +191,9 @@ class Keeper:
             self._fail(f"{type(error).__name__}: {error}")
             return _RETRY_SECONDS
         self._note(outcome)
-        return _MORE_SECONDS if outcome.has_more or outcome.left else _LOOK_SECONDS
+        if outcome.left:
+            return _RETRY_SECONDS
+        return _MORE_SECONDS if outcome.has_more else _LOOK_SECONDS
 
     def _run(self) -> None:
         while not self._stopping.wait(self.round()):
@@ -188,19 +201,15 @@ class Keeper:
 
     def _fail(self, why: str) -> None:
         self.totals.failures += 1
+        self._count(self._lifecycle.outcome)
         # Said once and not at every attempt.
         if why != self.trouble:
-            _log.warning("journal not archived, so nothing of it is dropped", reason=why)
+            _log.warning("journal not archived, so nothing more of it is dropped", reason=why)
         self.trouble = why
 
     def _note(self, outcome: Outcome) -> None:
+        self._count(outcome)
         totals = self.totals
-        totals.rounds += 1
-        totals.segments_stored += outcome.segments_stored
-        totals.stored_bytes += outcome.stored_bytes
-        totals.dropped_batches += outcome.dropped_batches
-        totals.dropped_bytes += outcome.dropped_bytes
-        totals.freed_bytes += outcome.freed_bytes
         totals.is_held = outcome.is_held
         totals.last_success = time.time()
         if self.trouble is not None:
@@ -214,3 +223,9 @@ class Keeper:
                 stored_bytes=outcome.stored_bytes,
                 held=outcome.is_held,
             )
+
+    def _count(self, outcome: Outcome) -> None:
+        """Add what a round did, which it may have done before it failed."""
+        totals = self.totals
+        totals.stored_bytes += outcome.stored_bytes
+        totals.dropped_batches += outcome.dropped_batches

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rankwire.ops.analyzer.readings import Buckets
 from rankwire.ops.ticker import Ticker
-from rankwire.times import BUCKETS, Times
+from rankwire.times import Times
 
 EVERY_SECONDS: Final = 0.1
 """Between two measurements."""
@@ -32,7 +31,3 @@ class LoopLag:
     def stop(self) -> None:
         """End that; what was measured stays. Idempotent."""
         self._ticker.stop()
-
-    def buckets(self) -> Buckets:
-        """Give what was measured since the start, for a `Reading`."""
-        return Buckets(BUCKETS, tuple(self.times.counts), self.times.total)

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from rankwire.ops.findings import Known
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
@@ -24,8 +27,8 @@ class Memory(msgspec.Struct, frozen=True):
 
     limit: int
     used: int
-    by: str
-    """What sets the limit: `cgroup` or `machine`."""
+    by: Literal["cgroup", "machine"]
+    """What sets the limit."""
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -48,12 +51,38 @@ _VERSIONS: Final = {
 
 def read_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory | None:
     """Read the limit and what is used; None where the kernel does not tell."""
+    return min(_all(proc, cgroups), key=lambda memory: memory.limit, default=None)
+
+
+def free_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> Known:
+    """Tell what is left of the limit that leaves the least; None where the kernel does not tell."""
+    left = (memory.limit - memory.used for memory in _all(proc, cgroups))
+    return max(0, found) if (found := min(left, default=None)) is not None else None
+
+
+def group(proc: Path = PROC, cgroups: Path = CGROUPS) -> Path | None:
+    """Find the process's control group of version 2; None where that is not used."""
+    with suppress(OSError):
+        for line in (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
+            # Version 2 has one line, without a number and without controllers.
+            if line.startswith("0::"):
+                return cgroups / line.removeprefix("0::").lstrip("/")
+    return None
+
+
+def figure(file: Path, name: str) -> Known:
+    """Read a figure from a file with a name and a number in each line; None if it has none."""
+    with suppress(OSError, ValueError, KeyError):
+        return float(_figures(file.read_text(encoding="ascii"))[name])
+    return None
+
+
+def _all(proc: Path, cgroups: Path) -> list[Memory]:
+    """Read all limits that there are; empty where the kernel does not tell."""
     try:
-        machine = _machine(proc / "meminfo")
-        groups = list(_groups(proc / "self" / "cgroup", cgroups))
+        return [_machine(proc / "meminfo"), *_groups(proc / "self" / "cgroup", cgroups)]
     except (OSError, ValueError, KeyError):
-        return None
-    return min((machine, *groups), key=lambda memory: memory.limit)
+        return []
 
 
 def _machine(meminfo: Path) -> Memory:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import socket
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from time import monotonic
@@ -93,18 +92,16 @@ class Observed(msgspec.Struct, frozen=True):
 class Requests:
     """Counts the requests of one operation. For one thread."""
 
-    __slots__ = ("by_class", "by_seconds", "seconds")
+    __slots__ = ("by_class", "times")
 
     def __init__(self) -> None:
         self.by_class = [0] * 6
-        self.by_seconds = [0] * (len(BUCKETS) + 1)
-        self.seconds = 0.0
+        self.times = Times()
 
     def count(self, status: int, seconds: float) -> None:
         """Count an answer."""
         self.by_class[status // 100] += 1
-        self.by_seconds[bisect_left(BUCKETS, seconds)] += 1
-        self.seconds += seconds
+        self.times.add(seconds)
 
 
 def scraper(observed: Observed) -> Scrape:
@@ -262,7 +259,7 @@ def _database(database: Database) -> Iterator[Metric]:
     seconds = HistogramMetricFamily(*POOL_SECONDS, labels=labels)
     for pool in pools:
         part.add_metric((pool.name,), pool.used / pool.size)
-        seconds.add_metric((pool.name,), _cumulative(pool.waits), pool.waited_seconds)
+        seconds.add_metric((pool.name,), _cumulative(pool.waits.counts), pool.waits.total)
     yield part
     yield seconds
     if replica is not None:
@@ -289,6 +286,7 @@ def _http(requests: Mapping[str, Requests]) -> Iterator[Metric]:
         for status, count in enumerate(counted.by_class):
             if count:
                 answers.add_metric((operation, f"{status}xx"), count)
-        seconds.add_metric((operation,), _cumulative(counted.by_seconds), counted.seconds)
+        times = counted.times
+        seconds.add_metric((operation,), _cumulative(times.counts), times.total)
     yield answers
     yield seconds

@@ -23,6 +23,8 @@ MOST_BYTES: Final = 2 * 1024**3
 
 _SOURCE: Final = "aws-offers"
 _ENGINES: Final = {"Redis": "cache-redis", "Valkey": "cache-valkey"}
+# What says where the old amount and sizes are from.
+_OF_OLD: Final = frozenset({"derived", "dimensions_source"})
 _MEMORY: Final = re.compile(r"([\d.,]+) Gi?B")
 
 
@@ -83,15 +85,35 @@ def import_offer(file: Path) -> Table:
 def merge(base: Table, new: Table) -> Table:
     """Put new rows into a table, in the place of those with the same SKU.
 
+    What an offer does not tell of these stays: baselines, and reserved prices with what they are
+    from.
+
     Raises:
         PriceError: when they are about different regions.
 
     """
     if base.region != new.region:
         raise PriceError(f"the table is about {base.region}, the offer about {new.region}")
-    rows = {row.sku: row for row in base.rows} | {row.sku: row for row in new.rows}
+    rows = {row.sku: row for row in base.rows}
+    for row in new.rows:
+        old = rows.get(row.sku)
+        rows[row.sku] = row if old is None else _renewed(old, row, base.sources[old.source].name)
     kept = base.sources | new.sources
     return msgspec.structs.replace(base, sources=kept, rows=list(rows.values()))
+
+
+def _renewed(old: Row, new: Row, source: str) -> Row:
+    """Give a new row what only the old one tells; `source` is the name of the old one's."""
+    kept = {name: value for name, value in old.attributes.items() if name not in _OF_OLD}
+    attributes = kept | new.attributes
+    if any(name.startswith("reserved_") for name in kept):
+        of_old: dict[str, Attribute] = {
+            "reserved_source": source,
+            "reserved_date": old.date,
+            "reserved_confidence": old.confidence,
+        }
+        attributes = of_old | attributes
+    return msgspec.structs.replace(new, attributes=attributes)
 
 
 def encode(table: Table) -> bytes:

@@ -132,14 +132,14 @@ class Catalogue:
         self._prices = {row.sku: _price(row, table.sources[row.source]) for row in table.rows}
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Catalogue:
-        """Read a table, without a path the one that comes with the program.
+    def load(cls, path: Path | str | None = None) -> Catalogue:
+        """Read a table; without a path, or with an empty text, the one that comes with the program.
 
         Raises:
             PriceError: when it cannot be read or breaks the format.
 
         """
-        return cls(read_table(SHIPPED if path is None else path))
+        return cls(read_table(Path(path) if path else SHIPPED))
 
     @property
     def oldest(self) -> date:

@@ -68,9 +68,14 @@ def caches(pages: _core.PageStats, profiles: Profiles) -> dict[str, Cache]:
 
 def totals(stats: _core.Stats, found: Mapping[str, Cache]) -> Totals:
     """Give what `Pulse.recent` keeps samples of."""
-    kept: dict[str, float] = {SUBMITS: stats["submits_total"]}
+    return {SUBMITS: stats["submits_total"], **counts(found)}
+
+
+def counts(found: Mapping[str, Cache]) -> dict[str, float]:
+    """Give the totals of caches, by the names that `hits` and `misses` make."""
+    kept: dict[str, float] = {}
     for kind, cache in found.items():
-        kept |= {hits(kind): cache.hits, misses(kind): cache.misses}
+        kept |= {hits(kind): float(cache.hits), misses(kind): float(cache.misses)}
     return kept
 
 

@@ -23,8 +23,7 @@ from rankwire.ops.analyzer.rules import RuleBook, RulesError, load_rules
 from rankwire.ops.analyzer.sources import Watched, make_sources
 from rankwire.ops.caching import IntelligentCaching
 from rankwire.ops.metrics import pod_name
-from rankwire.ops.optimizer.resources import ResourceOptimizer, UsageReport
-from rankwire.ops.optimizer.usage import Place
+from rankwire.ops.optimizer.own import own_optimization
 from rankwire.ops.optimizer.usage_keeper import UsageKeeper
 from rankwire.ops.prices import Catalogue, PriceError
 from rankwire.ops.pulse import Pulse
@@ -38,10 +37,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Knowledge(msgspec.Struct, frozen=True):
-    """What analytics know beforehand."""
+    """What analytics know beforehand, that of one server."""
 
     rules: RuleBook
     catalogue: Catalogue
+    usage: UsageKeeper
 
 
 def learn(ops: Ops) -> Knowledge:
@@ -51,7 +51,7 @@ def learn(ops: Ops) -> Knowledge:
     except RulesError as error:
         raise ValueError(f"ops.rules: {error}") from error
     try:
-        catalogue = Catalogue.load(Path(ops.prices) if ops.prices else None)
+        catalogue = Catalogue.load(ops.prices)
     except PriceError as error:
         raise ValueError(f"ops.prices: {error}") from error
     for name in ("node_sku", "database_sku", "redis_sku"):
@@ -60,18 +60,19 @@ def learn(ops: Ops) -> Knowledge:
                 catalogue.price(sku)
         except PriceError as error:
             raise ValueError(f"ops.{name}: {error}") from error
-    return Knowledge(rules, catalogue)
+    usage = UsageKeeper(Path(ops.usage_path) if ops.usage_path else None, ops.node_sku)
+    return Knowledge(rules, catalogue, usage)
 
 
 class Watch:
     """Looks again and again. Made on the event loop of the server that it watches."""
 
     def __init__(self, watched: Watched, knowledge: Knowledge, settings: Settings) -> None:
-        """Prepare, and read what earlier runs of the node have noted of its machine."""
+        """Prepare."""
         ops = settings.ops
         engine, beside = watched.writer.engine, watched.beside
         self.pulse = Pulse(watched.writer, beside.profiles)
-        skus = {"api": ops.node_sku, "database": ops.database_sku, "cache": ops.redis_sku}
+        skus = {"api": ops.node_sku, "cache": ops.redis_sku}
         self.caching = IntelligentCaching(
             engine, beside.profiles, beside.database, knowledge.catalogue, ops
         )
@@ -81,14 +82,12 @@ class Watch:
             knowledge.catalogue,
             ops,
             skus={what: sku for what, sku in skus.items() if sku},
-            curve=engine.traffic.curve if ops.caching != "off" else None,
         )
-        self._node = node = pod_name()
+        self._node = pod_name()
         self._ops = ops
-        self._optimizer = ResourceOptimizer(knowledge.catalogue)
+        self._catalogue = knowledge.catalogue
         self._recorder = Recorder()
-        self._usage = UsageKeeper(Path(ops.usage_path) if ops.usage_path else None, node)
-        self._usage.store.workload(node).place = Place(instance=ops.node_sku)
+        self._usage = knowledge.usage
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -102,13 +101,15 @@ class Watch:
             self._task.cancel()
             await asyncio.wait([self._task])
         self.pulse.stop()
-        await self._usage.save()
+        try:
+            await self._usage.save()
+        except Exception:  # noqa: BLE001  # what follows has to end all the same
+            _log.exception("the history of usage is not saved")
         await self._analyzer.close()
 
     def bundle(self) -> Bundle:
         """Put a report together from what is known; asks nobody."""
         caching = self.caching.report() if self._ops.caching != "off" else None
-        used = UsageReport(workloads=self._usage.store.workloads)
         return Bundle(
             node=self._node,
             version=_core.__version__,
@@ -118,7 +119,7 @@ class Watch:
             history=self._recorder.history(),
             episodes=self._recorder.episodes(),
             caching=msgspec.to_builtins(caching),
-            optimization=msgspec.to_builtins(self._optimizer.optimize(used)),
+            optimization=msgspec.to_builtins(own_optimization(self._usage.usage, self._catalogue)),
         )
 
     async def _look_forever(self) -> None:
@@ -133,4 +134,5 @@ class Watch:
         await self._analyzer.look()
         await self.caching.look()
         await self._usage.look()
-        self._recorder.add(self._analyzer.report())
+        seen = self._analyzer
+        self._recorder.add(seen.at, seen.figures, seen.active)

@@ -185,6 +185,8 @@ def decode(segment: bytes, name: str) -> list[Row]:
         )
     if hashlib.sha256(segment[:-_HASH_BYTES]).digest() != segment[-_HASH_BYTES:]:
         raise ArchiveError(f"{name} is damaged: its checksum does not match")
+    if size > MOST_SEGMENT_BYTES:
+        raise ArchiveError(f"{name} is damaged: it says that it is larger than any segment")
     unpacker = zlib.decompressobj(_GZIP)
     try:
         content = unpacker.decompress(segment[_HEAD.size : -_HASH_BYTES], max(size, 1))

@@ -25,7 +25,7 @@ from rankwire.storage.archive import SEGMENT_BYTES, SEGMENT_ROWS, Row
 from rankwire.storage.archive_source import Extent, HeldError, Hold, Piece
 from rankwire.storage.migrate import APPLIED, migrations, pending
 from rankwire.storage.migrate_postgres import LOCK_SPACE
-from rankwire.storage.postgres import TIDY_LOCK, Link, is_covered, may_drop, once
+from rankwire.storage.postgres import TIDY_LOCK, Link, is_covered, may_drop, once, shut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,7 @@ _ROWS: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LOCK: Final = "SELECT pg_try_advisory_lock(%s, hashtext('archive of ' || %s))"
+_MARK: Final = "INSERT INTO archived DEFAULT VALUES ON CONFLICT DO NOTHING"
 # Weeks whose time is over for so many days, also those that an earlier run has detached.
 _WEEKS: Final = """
 SELECT relname, inhparent IS NULL
@@ -100,6 +101,8 @@ CREATE TABLE IF NOT EXISTS journal_restored (
 -- What the batches say. Of a score, the one of the two numbers holds that the board's type names.
 CREATE TABLE IF NOT EXISTS journal_restored_records (
     seq          bigint NOT NULL,
+    origin       bigint NOT NULL,
+    number       bigint NOT NULL,
     place        integer NOT NULL,      -- in the batch
     committed_at timestamptz NOT NULL,
     type         text NOT NULL,
@@ -110,7 +113,7 @@ CREATE TABLE IF NOT EXISTS journal_restored_records (
     float64      double precision,
     stamp_ms     bigint,
     generation   bigint,
-    PRIMARY KEY (seq, place)
+    PRIMARY KEY (origin, number, place)
 );
 """
 _RESTORE: Final = """
@@ -120,8 +123,9 @@ ON CONFLICT DO NOTHING
 """
 _RESTORE_RECORDS: Final = """
 INSERT INTO journal_restored_records
-SELECT * FROM unnest(%s::int8[], %s::int4[], %s::timestamptz[], %s::text[], %s::int8[], %s::text[],
-                     %s::text[], %s::int8[], %s::float8[], %s::int8[], %s::int8[])
+SELECT * FROM unnest(%s::int8[], %s::int8[], %s::int8[], %s::int4[], %s::timestamptz[], %s::text[],
+                     %s::int8[], %s::text[], %s::text[], %s::int8[], %s::float8[], %s::int8[],
+                     %s::int8[])
 ON CONFLICT DO NOTHING
 """
 
@@ -148,6 +152,8 @@ class PostgresArchive:
                 (True,)
             ]:
                 raise StorageError("another process archives this journal now")
+            if to_change:
+                connection.execute(_MARK)
             self._opened = connection
             try:
                 yield
@@ -162,9 +168,9 @@ class PostgresArchive:
         has_rest = self.extent(rest, days).batches > 0
         found: list[Piece] = []
         for week, is_detached in weeks:
-            if not is_covered(connection, week):
-                continue
             start = _start(week)
+            if not is_covered(connection, week):
+                return [*found, replace(rest, end_us=start)]
             if has_rest:
                 found.append(replace(rest, end_us=start))
                 rest = replace(rest, first_us=start)
@@ -202,7 +208,7 @@ class PostgresArchive:
         if connection.execute(_IS_DETACHED, (piece.name,)).fetchall() == [(True,)]:
             return True
         detach = sql.SQL("ALTER TABLE journal DETACH PARTITION {}")
-        return self._alone(detach.format(sql.Identifier(piece.name)))
+        return self._alone(detach.format(sql.Identifier(piece.name)), week=piece.name)
 
     def drop(self, piece: Piece) -> int | None:
         """See `ArchiveSource.drop`."""
@@ -233,19 +239,28 @@ class PostgresArchive:
         query = f"DELETE FROM holds RETURNING {_HOLD_COLUMNS}"  # noqa: S608 - our own names
         return [Hold(*row) for row in self._connection.execute(query.encode()).fetchall()]
 
+    def stop(self) -> bool:
+        """See `ArchiveSource.stop`."""
+        return self._connection.execute("DELETE FROM archived").rowcount > 0
+
     @property
     def _connection(self) -> _Connection:
         assert self._opened is not None, "it is not open"  # noqa: S101 - a mistake in this program
         return self._opened
 
-    def _alone(self, statement: sql.Composed) -> bool:
-        """Do what nobody may use the table for; False if somebody does. Raises HeldError."""
+    def _alone(self, statement: sql.Composed, week: str | None = None) -> bool:
+        """Do what nobody may use the table for; False if somebody does. Raises HeldError.
+
+        `week`: one that has to be in the checkpoint; False if it is not, or not any more.
+        """
         connection = self._connection
         try:
             with connection.transaction():
                 connection.execute(TIDY_LOCK)
                 if not may_drop(connection):
                     raise HeldError
+                if week is not None and not shut(connection, week):
+                    return False
                 connection.execute(statement)
         except errors.LockNotAvailable:
             return False
@@ -278,7 +293,7 @@ class PostgresRestored:
                 self._connection.execute(_RESTORE, values)
             for start in range(0, len(records), _ROWS):
                 columns = list(map(list, zip(*records[start : start + _ROWS], strict=True)))
-                columns[2] = [_moment(us) for us in columns[2]]
+                columns[4] = [_moment(us) for us in columns[4]]
                 self._connection.execute(_RESTORE_RECORDS, columns)
 
 

@@ -17,7 +17,7 @@ from rankwire.storage.archive_restore import records_of
 from rankwire.storage.archive_source import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rankwire.storage.archive_restore import Restored
     from rankwire.storage.objects import ObjectStore
@@ -56,11 +56,9 @@ class Archive:
         self.store = store
         self.cluster = cluster
 
-    def names(self, week: str = "") -> list[Name]:
-        """List the segments, or those of a week, in order of time."""
-        folder = f"{self.cluster}/{week}" if week else self.cluster
-        found = (archive.read_name(name) for name in self.store.list(folder))
-        return [name for name in found if name is not None]
+    def names(self) -> list[Name]:
+        """List the segments, in order of time."""
+        return _names(self.store.list(self.cluster))
 
     def manifest(self, name: Name) -> Manifest:
         """Read the manifest of a segment."""
@@ -85,7 +83,8 @@ class Archive:
         problems: list[str] = []
         runs: dict[str, list[Run]] = {}
         count = _Count()
-        names = self.names()
+        objects = self.store.list(self.cluster)
+        names = _names(objects)
         for name in names:
             tell(f"verified {count.segments:,} of {len(names):,} segments")
             try:
@@ -96,7 +95,7 @@ class Archive:
             count.add(manifest)
             for origin, found in manifest.origins.items():
                 runs.setdefault(origin, []).extend(found)
-        notes = self._look_for_unfinished({name.segment for name in names})
+        notes = _look_for_unfinished(objects, {name.segment for name in names})
         for origin, found in sorted(runs.items()):
             _look_for_gaps(origin, sorted(found), (firsts or {}).get(int(origin)), problems, notes)
         if len(problems) > _MOST_PROBLEMS:
@@ -149,20 +148,6 @@ class Archive:
     def _hold_name(self, hold: Hold) -> str:
         return f"{self.cluster}/{_HOLDS}/{hold.id:019}.json"
 
-    def _look_for_unfinished(self, known: set[str]) -> list[str]:
-        """Tell of segments without a manifest: a run ended while it stored them."""
-        found = self.store.list(self.cluster)
-        lost = [
-            name for name in found if name.endswith(archive.SEGMENT_SUFFIX) and name not in known
-        ]
-        if not lost:
-            return []
-        words = (
-            f"{len(lost):,} segments have no manifest, so they do not count: {lost[0]} is one. The "
-            "next run takes them over if their batches are still in the journal"
-        )
-        return [words]
-
 
 class _Count:
     """Adds up what was read."""
@@ -181,6 +166,23 @@ class _Count:
 
     def done(self) -> Counted:
         return Counted(self.segments, self.batches, self.batch_bytes, self.stored_bytes)
+
+
+def _names(objects: Sequence[str]) -> list[Name]:
+    found = map(archive.read_name, objects)
+    return [name for name in found if name is not None]
+
+
+def _look_for_unfinished(objects: Sequence[str], known: set[str]) -> list[str]:
+    """Tell of segments without a manifest: a run ended while it stored them."""
+    lost = [name for name in objects if name.endswith(archive.SEGMENT_SUFFIX) and name not in known]
+    if not lost:
+        return []
+    words = (
+        f"{len(lost):,} segments have no manifest, so they do not count: {lost[0]} is one. The "
+        "next run takes them over if their batches are still in the journal"
+    )
+    return [words]
 
 
 def _look_for_gaps(

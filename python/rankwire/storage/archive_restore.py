@@ -26,6 +26,8 @@ Record = tuple[
     int,
     int,
     int,
+    int,
+    int,
     str,
     int,
     str | None,
@@ -35,8 +37,8 @@ Record = tuple[
     int | None,
     int | None,
 ]
-"""Seq, place in the batch, time in microseconds, type, board, name of a new board, member, the
-score as one and as the other type, stamp in milliseconds since 1970, generation."""
+"""Seq, origin, number, place in the batch, time in microseconds, type, board, name of a new board,
+member, the score as one and as the other type, stamp in milliseconds since 1970, generation."""
 
 _WORD: Final = struct.Struct("<Q")
 _INT64: Final = struct.Struct("<q")
@@ -44,17 +46,19 @@ _FLOAT64: Final = struct.Struct("<d")
 
 _TABLES: Final = """
 CREATE TABLE batches (
-    seq          INTEGER PRIMARY KEY,
+    seq          INTEGER NOT NULL,
     origin       INTEGER NOT NULL,     -- the run of a server that wrote it
     number       INTEGER NOT NULL,     -- 1, 2, 3 … of that origin
     committed_us INTEGER NOT NULL,     -- microseconds since 1970
     batch        BLOB NOT NULL,        -- records, in the journal's format
-    UNIQUE (origin, number)
+    PRIMARY KEY (origin, number)
 ) STRICT;
 
 -- What the batches say. Of a score, the one of the two numbers holds that the board's type names.
 CREATE TABLE records (
     seq          INTEGER NOT NULL,
+    origin       INTEGER NOT NULL,
+    number       INTEGER NOT NULL,
     place        INTEGER NOT NULL,     -- in the batch
     committed_us INTEGER NOT NULL,
     type         TEXT NOT NULL,        -- create | drop | score | delete
@@ -65,13 +69,13 @@ CREATE TABLE records (
     float64      REAL,
     stamp_ms     INTEGER,              -- when the score was reached, milliseconds since 1970
     generation   INTEGER,
-    PRIMARY KEY (seq, place)
+    PRIMARY KEY (origin, number, place)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX records_by_member ON records (member, seq);
 """
 _BATCH: Final = "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"
-_RECORD: Final = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_RECORD: Final = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Restored(Protocol):
@@ -132,19 +136,17 @@ class SqliteRestored:
 def records_of(rows: Sequence[Row]) -> list[Record]:
     """Tell what batches say. Raises CorruptError."""
     return [
-        _record(seq, place, committed_us, record)
+        _record((seq, origin, number, place, committed_us), record)
         for seq, origin, number, committed_us, batch in rows
         for place, record in enumerate(_core.records(origin, number, batch))
     ]
 
 
-def _record(seq: int, place: int, committed_us: int, record: dict[str, object]) -> Record:
+def _record(place: tuple[int, int, int, int, int], record: dict[str, object]) -> Record:
     bits = record.get("bits")
     word = None if bits is None else _WORD.pack(bits)
     return (  # type: ignore[return-value]  # the core's dictionary says what is in it
-        seq,
-        place,
-        committed_us,
+        *place,
         record["type"],
         record["board"],
         record.get("name"),

@@ -3,7 +3,8 @@
 A source gives what is old enough and included in the last checkpoint, and takes away what it is
 told has been archived. While there is a legal hold it takes nothing away, whoever asks; a hold that
 is placed while something is taken away waits for it. It works beside running servers, and one
-process at a time may use it.
+process at a time may use it. That a journal is archived stands in its database, so that a server
+which was not told of the archive drops nothing either.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rankwire.settings import Storage
     from rankwire.storage.archive import Row
+
+
+_log = structlog.get_logger(__name__)
 
 
 class HeldError(Exception):
@@ -70,7 +75,8 @@ class ArchiveSource(Protocol):
     def open(self, *, to_change: bool = True) -> AbstractContextManager[None]:
         """Connect for the block.
 
-        `to_change`: as the only one. Raises StorageError when another process archives now.
+        `to_change`: as the only one, and noting that this journal is archived from now on. Raises
+        StorageError when another process archives now.
         """
         ...
 
@@ -96,7 +102,8 @@ class ArchiveSource(Protocol):
     def detach(self, piece: Piece) -> bool:
         """Make a whole piece a table beside the journal, which nobody writes to any more.
 
-        Returns whether it is one now: not while the journal is in use. Raises HeldError.
+        Returns whether it is one now: not while the journal is in use, nor when something came
+        late that the checkpoint lacks. Raises HeldError.
         """
         ...
 
@@ -120,8 +127,20 @@ class ArchiveSource(Protocol):
         ...
 
     def release(self) -> list[Hold]:
-        """End all holds, and tell which there were."""
+        """End all holds, and tell which these were: none that is placed meanwhile."""
         ...
+
+    def stop(self) -> bool:
+        """Note that this journal is not archived any more, and tell whether it was."""
+        ...
+
+
+def warn_of_archive() -> None:
+    """Say that a server keeps a journal which it should archive or drop."""
+    _log.warning(
+        "journal is archived, but not by this node, so nothing of it is dropped",
+        reason="ops.archive_url is empty: set it, or run 'rankwire ops archive stop'",
+    )
 
 
 def open_archive_source(storage: Storage) -> ArchiveSource:

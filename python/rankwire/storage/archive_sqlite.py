@@ -47,6 +47,7 @@ _NEXT: Final = """
 SELECT seq, origin, number, committed_ms * 1000, batch FROM journal
 WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 """
+_MARK: Final = "INSERT INTO archived VALUES (1, ?) ON CONFLICT DO NOTHING"
 _HOLDS: Final = "SELECT id, reason, placed_ms FROM holds ORDER BY id"
 
 
@@ -71,6 +72,8 @@ class SqliteArchive:
                 self._boards = self._connect(BOARDS_FILE, "boards")
                 try:
                     (self.cluster,) = self._journal.execute("SELECT id FROM cluster").fetchone()
+                    if to_change:
+                        self._journal.execute(_MARK, (_now_ms(),))
                     yield
                 finally:
                     self._boards.close()
@@ -132,7 +135,7 @@ class SqliteArchive:
     def hold(self, reason: str) -> Hold:
         """See `ArchiveSource.hold`."""
         query = "INSERT INTO holds (reason, placed_ms) VALUES (?, ?)"
-        placed_ms = time.time_ns() // 1_000_000
+        placed_ms = _now_ms()
         with self._transaction():
             done = self._journal.execute(query, (reason, placed_ms))
         return Hold(done.lastrowid or 0, reason, placed_ms)
@@ -144,10 +147,14 @@ class SqliteArchive:
             self._journal.execute("DELETE FROM holds")
         return holds
 
+    def stop(self) -> bool:
+        """See `ArchiveSource.stop`."""
+        return self._journal.execute("DELETE FROM archived").rowcount > 0
+
     def _end(self, days: int) -> int:
         """Tell the last batch that may go."""
         (covered,) = self._boards.execute("SELECT journal_seq FROM progress").fetchone()
-        young_ms = time.time_ns() // 1_000_000 - days * _DAY_MS
+        young_ms = _now_ms() - days * _DAY_MS
         (end,) = self._journal.execute(_END, (covered, young_ms)).fetchone()
         return end or 0
 
@@ -203,6 +210,10 @@ class SqliteArchive:
             raise StorageError(f"cannot archive the journal in {self._directory}: {error}") from (
                 error
             )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _check_schema(connection: sqlite3.Connection, name: str, database: str) -> None:

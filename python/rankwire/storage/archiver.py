@@ -72,7 +72,6 @@ class Plan(msgspec.Struct, frozen=True):
 class _Place(msgspec.Struct):
     """How far a piece has been archived and compared."""
 
-    is_whole: bool
     seq: int = -1
     batches: int = 0
     batch_bytes: int = 0
@@ -98,9 +97,14 @@ class Archiver:
         self._archive = Archive(store, "")
         self._places: dict[tuple[str, int | None], _Place] = {}
         self._outcome = Outcome()
-        # Of this run: the segments of each week, and the one that was read last.
-        self._weeks: dict[str, list[Name]] = {}
+        # Of this run: the segments that there are, once they are wanted, and the one read last.
+        self._names: list[Name] | None = None
         self._read: tuple[Name, list[Row]] | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the last run did, also if it failed, or what the one that is under way has done."""
+        return self._outcome
 
     def plan(self, days: int) -> Plan:
         """Tell what a run would do now; changes nothing."""
@@ -130,7 +134,10 @@ class Archiver:
 
         with self._source.open():
             self._begin()
-            for piece in self._source.pieces(days):
+            pieces = self._source.pieces(days)
+            keys = set(map(_key, pieces))
+            self._places = {key: place for key, place in self._places.items() if key in keys}
+            for piece in pieces:
                 if not self._finish(piece, days, is_over):
                     outcome.has_more = True
                     break
@@ -154,22 +161,23 @@ class Archiver:
         """End all legal holds, and tell which there were."""
         with self._source.open(to_change=False):
             place = Archive(self._store, self._source.cluster)
-            holds = {hold.id: hold for hold in [*place.holds(), *self._source.holds()]}
+            noted = place.holds()
+            # One that is placed from here on stands, in the database and noted.
+            holds = {hold.id: hold for hold in [*noted, *self._source.release()]}
             for hold in holds.values():
                 place.forget(hold)
-            self._source.release()
             return list(holds.values())
 
     def _begin(self) -> None:
         self._archive = Archive(self._store, self._source.cluster)
-        self._weeks.clear()
-        self._read = None
-        for hold in self._source.holds():
+        self._names = self._read = None
+        holds = self._source.holds()
+        for hold in holds:
             self._archive.note(hold)
+        # Who released one meanwhile may have forgotten the note before it was there.
+        for hold in set(holds) - set(self._source.holds()):
+            self._archive.forget(hold)
         self._outcome.is_held = bool(self._holds())
-        # Rows that a hold has kept are to be looked at again when there is none.
-        if not self._outcome.is_held:
-            self._places = {name: place for name, place in self._places.items() if place.is_whole}
 
     def _holds(self) -> list[Hold]:
         """List holds of the database and those that only the store knows."""
@@ -193,7 +201,10 @@ class Archiver:
 
     def _copy(self, piece: Piece, days: int, is_over: Callable[[], bool]) -> bool:
         """Archive all of a piece; rows go at once, where they go one by one."""
-        place = self._places.setdefault(_key(piece), _Place(piece.is_whole))
+        if not piece.is_whole and self._may_drop:
+            # Rows that were kept in an earlier run go now, and before those behind them.
+            self._places.pop(_key(piece), None)
+        place = self._places.setdefault(_key(piece), _Place())
         while rows := self._source.rows(piece, days, place.seq):
             if is_over():
                 return False
@@ -214,11 +225,11 @@ class Archiver:
 
     def _keep(self, rows: list[Row], place: _Place) -> None:
         """Make sure that the archive has these rows of one week, as they are."""
-        week = archive.week_of(rows[0][3])
-        if week not in self._weeks:
-            self._weeks[week] = self._archive.names(week)
+        # Of all weeks: what another copy of the database has there may be of another one.
+        if self._names is None:
+            self._names = self._archive.names()
         kept: dict[int, Row] = {}
-        for name in self._weeks[week]:
+        for name in self._names:
             if name.meets(rows[0][0], rows[-1][0]):
                 kept |= {row[0]: row for row in self._rows(name)}
                 place.manifests.add(name.manifest)
@@ -235,7 +246,7 @@ class Archiver:
                 )
         if missing:
             name = self._put(missing)
-            self._weeks[week].append(name)
+            self._names.append(name)
             place.manifests.add(name.manifest)
 
     def _rows(self, name: Name) -> list[Row]:
@@ -278,7 +289,7 @@ class Archiver:
         place = self._places[_key(piece)]
         try:
             if not self._source.detach(piece):
-                self._outcome.left.append(f"{piece.name} is in use")
+                self._outcome.left.append(f"{piece.name} is in use, or commits came late to it")
                 return True
             if self._source.extent(piece, days).batches != place.batches:
                 del self._places[_key(piece)]

@@ -73,7 +73,7 @@ def open_store(url: str) -> ObjectStore:
     if parts.scheme == "file":
         if parts.netloc or not parts.path.strip("/") or parts.query:
             raise ObjectStoreError(
-                f"{url!r} is no place for an archive: write file:///absolute/path"
+                "the address of the archive is wrong: write file:///absolute/path"
             )
         return FileStore(Path(unquote(parts.path)))
     if parts.scheme == "s3":
@@ -112,7 +112,7 @@ class FileStore:
     """Objects as files that only their owner can read."""
 
     def __init__(self, directory: Path) -> None:
-        """Take a directory, which is made when something is put into it."""
+        """Take a directory, which is made in the one above it when something is put into it."""
         self.where = str(directory)
         self._directory = directory
 
@@ -147,10 +147,10 @@ class FileStore:
             except FileNotFoundError:
                 return None
             with os.fdopen(descriptor, "rb") as file:
-                content = file.read(most_bytes + 1)
-            if len(content) > most_bytes:
-                raise _too_large(name, most_bytes)
-            return content
+                # Reading up to a limit would ask for as much memory as the limit.
+                if os.fstat(descriptor).st_size > most_bytes:
+                    raise _too_large(name, most_bytes)
+                return file.read()
 
     def list(self, folder: str) -> Sequence[str]:
         """See `ObjectStore.list`."""
@@ -179,11 +179,13 @@ class FileStore:
         return path
 
     def _make(self, folder: Path) -> None:
-        """Make a folder and those above it, and their names durable."""
+        """Make a folder, and those above it within the directory, and their names durable."""
         if folder.is_dir():
             return
-        if folder != folder.parent:
+        if folder != self._directory:
             self._make(folder.parent)
+        elif not folder.parent.exists():
+            raise ObjectStoreError(f"{folder.parent} is missing: mount its disk, or make it")
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_directory(folder.parent)
 
@@ -230,6 +232,7 @@ class S3Store:
                 bucket,
                 prefix=prefix or None,
                 region=region,
+                checksum_algorithm="SHA256",
                 client_options={
                     "allow_http": settings.get("endpoint", "").startswith("http://"),
                     "connect_timeout": _CONNECT,

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import os
 import socket
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import perf_counter
@@ -28,13 +27,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from rankwire.storage import StorageError
-from rankwire.times import BUCKETS
+from rankwire.times import Times
 
 if TYPE_CHECKING:
     from rankwire.settings import Storage
 
-WAIT_BUCKETS: Final = BUCKETS
-"""Upper bounds of the histogram of waits for a connection, in seconds."""
+OWN_CONNECTIONS: Final = 7
+"""Most connections that a node has to PostgreSQL beside its pool: to commit, to take checkpoints,
+to follow, to tidy, to look after API keys, to ask how PostgreSQL is, and while it archives."""
 
 # Requests that wait for each connection of a pool; more are refused without waiting.
 _WAITING_EACH: Final = 64
@@ -98,9 +98,8 @@ class Pool:
         """Requests that wait for a connection now."""
         self.refused = 0
         """Requests that got none."""
-        self.waits = [0] * (len(WAIT_BUCKETS) + 1)
-        """How many requests waited how long, by `WAIT_BUCKETS`."""
-        self.waited_seconds = 0.0
+        self.waits = Times()
+        """How long requests waited for a connection."""
         self._lent: set[Connection] = set()
         self._busy_seconds = 0.0
         self._changed_at = perf_counter()
@@ -191,9 +190,7 @@ class Pool:
             raise StorageError("the server is stopping") from error
         finally:
             self.waiting -= 1
-            waited = perf_counter() - started
-            self.waits[bisect_left(WAIT_BUCKETS, waited)] += 1
-            self.waited_seconds += waited
+            self.waits.add(perf_counter() - started)
 
     async def _configure(self, connection: Connection) -> None:
         with cut_after(self._hold_seconds, connection):

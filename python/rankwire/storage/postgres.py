@@ -54,6 +54,7 @@ from rankwire.storage import (
     RefusedError,
     StorageError,
 )
+from rankwire.storage.archive_source import warn_of_archive
 from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import LOCK_SPACE, migrate
@@ -182,15 +183,25 @@ WHERE vector.number < excluded.number
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END: Final = b"\xff\xff"
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000"
+_IS_ARCHIVED = "SELECT EXISTS (SELECT FROM archived)"
 _OLD_WEEKS = """
 SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
 WHERE inhparent = 'journal'::regclass AND relname ~ '^journal_[0-9]{8}$'
   AND to_date(right(relname, 8), 'YYYYMMDD') + 7 + %s <= (now() AT TIME ZONE 'UTC')::date
+ORDER BY relname
 """
+# From one origin to the next in the index: a week has many batches of few origins.
 _IS_COVERED = """
-SELECT coalesce(bool_and(week.number <= coalesce(vector.number, 0)), true)
-FROM (SELECT origin, max(number) AS number FROM {} GROUP BY origin) AS week
-LEFT JOIN vector USING (origin)
+WITH RECURSIVE lasts AS (
+    (SELECT origin, number FROM {week} ORDER BY origin DESC, number DESC LIMIT 1)
+    UNION ALL
+    SELECT next.origin, next.number FROM lasts CROSS JOIN LATERAL (
+        SELECT origin, number FROM {week} AS week WHERE week.origin < lasts.origin
+        ORDER BY origin DESC, number DESC LIMIT 1
+    ) AS next
+)
+SELECT coalesce(bool_and(lasts.number <= coalesce(vector.number, 0)), true)
+FROM lasts LEFT JOIN vector USING (origin)
 """
 _DELETE_REST = """
 DELETE FROM journal_rest WHERE ctid = ANY (ARRAY(
@@ -205,10 +216,11 @@ DELETE FROM answers WHERE key = ANY (ARRAY(
 ))
 """
 _DELETE_DROPPED = "DELETE FROM dropped WHERE dropped_at < now() - %s * interval '1 day'"
+# A minimum, which the index has; whether there are any would be looked for in all of the journal.
 _DELETE_ORIGINS = """
 DELETE FROM origins
 WHERE last IS NOT NULL
-  AND NOT EXISTS (SELECT FROM journal WHERE journal.origin = origins.origin)
+  AND (SELECT min(number) FROM journal WHERE journal.origin = origins.origin) IS NULL
 """
 
 
@@ -309,10 +321,12 @@ class PostgresStorage:
     def __init__(self, kept: settings.Storage, *, is_archived: bool = False) -> None:
         """Connect, create or migrate the tables. Raises StorageError.
 
-        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not.
+        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not. Nor
+        does it where any node has archived the journal, which it warns of once.
         """
         self._kept = kept
         self._is_archived = is_archived
+        self._has_warned = False
         self._origin = secrets.randbits(63) or 1
         self._node = f"{socket.gethostname()}:{os.getpid()}"
         self._committer = Link(kept, "committer")
@@ -411,9 +425,9 @@ class PostgresStorage:
         link = Link(self._kept, "tidy", _LONG_SECONDS)
         with once(link, "tidy the storage") as connection:
             _make_weeks(connection)
-            if not self._is_archived:
+            if not self._is_archived and not self._was_archived(connection):
                 _drop_weeks(connection, self._kept.journal_days)
-                _delete(connection, _DELETE_REST, self._kept.journal_days, may_drop)
+                _delete(connection, _DELETE_REST, self._kept.journal_days, _may_forget)
             _delete(connection, _DELETE_ANSWERS, ANSWER_SECONDS)
             connection.execute(_DELETE_DROPPED, (self._kept.journal_days,))
             _tidy_origins(connection)
@@ -425,6 +439,13 @@ class PostgresStorage:
             connection.execute(_END_ORIGIN, (self._origin,))
         for link in (self._committer, self._checkpointer, self._follower):
             link.close()
+
+    def _was_archived(self, connection: _Connection) -> bool:
+        is_marked = bool(_value(connection, _IS_ARCHIVED))
+        if is_marked and not self._has_warned:
+            warn_of_archive()
+            self._has_warned = True
+        return is_marked
 
     @contextmanager
     def _take_over(self) -> Iterator[_Connection]:
@@ -610,17 +631,26 @@ def _make_weeks(connection: _Connection) -> None:
 def _drop_weeks(connection: _Connection, days: int) -> None:
     """Drop old weeks of the journal. What is in use now is left for next time."""
     for (week,) in connection.execute(_OLD_WEEKS, (days,)).fetchall():
-        if not is_covered(connection, week):
-            continue
         with suppress(errors.LockNotAvailable), connection.transaction():
             connection.execute(TIDY_LOCK)
-            if may_drop(connection):
+            if not _may_forget(connection):
+                return
+            if shut(connection, week):
                 connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(week)))
 
 
 def is_covered(connection: psycopg.Connection[tuple[Any, ...]], week: str) -> bool:
     """Tell whether the last checkpoint includes all of a week of the journal."""
-    return bool(_value(connection, sql.SQL(_IS_COVERED).format(sql.Identifier(week))))
+    return bool(_value(connection, sql.SQL(_IS_COVERED).format(week=sql.Identifier(week))))
+
+
+def shut(connection: psycopg.Connection[tuple[Any, ...]], week: str) -> bool:
+    """Let nobody write to a week until the transaction ends, and tell whether it is covered.
+
+    A clock that was set back makes commits come late, so nothing else tells it for good.
+    """
+    connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(week)))
+    return is_covered(connection, week)
 
 
 def may_drop(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
@@ -630,6 +660,12 @@ def may_drop(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
     """
     connection.execute("LOCK TABLE holds IN SHARE MODE")
     return not _value(connection, "SELECT EXISTS (SELECT FROM holds)")
+
+
+def _may_forget(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """Tell whether what is old may be dropped unarchived, in a transaction as well."""
+    connection.execute("LOCK TABLE archived IN SHARE MODE")
+    return not _value(connection, _IS_ARCHIVED) and may_drop(connection)
 
 
 def _tidy_origins(connection: _Connection) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from rankwire import _core
 from rankwire.storage import ANSWER_SECONDS, Batch, RefusedError, StorageError
+from rankwire.storage.archive_source import warn_of_archive
 from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrate, migrations
 
@@ -69,12 +70,13 @@ _ANSWER = "INSERT INTO answers VALUES (?, ?, ?, ?)"
 _EXPIRE_ANSWERS = """
 DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE answered_ms < ? LIMIT ?)
 """
-# The last row stays: it tells where the journal goes on. All do while there is a legal hold.
+# The last row stays: it tells where the journal goes on. All do while there is a legal hold, and
+# where the journal is archived.
 _EXPIRE_JOURNAL = """
 DELETE FROM journal WHERE seq IN (
     SELECT seq FROM journal
     WHERE committed_ms < ?1 AND seq <= ?2 AND seq < (SELECT max(seq) FROM journal)
-      AND NOT EXISTS (SELECT 1 FROM holds)
+      AND NOT EXISTS (SELECT 1 FROM holds) AND NOT EXISTS (SELECT 1 FROM archived)
     ORDER BY seq LIMIT ?3
 )
 """
@@ -96,11 +98,13 @@ class SqliteStorage:
     ) -> None:
         """Open the directory, create or migrate its databases. Raises StorageError.
 
-        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not.
+        `is_archived`: the archive takes away what is old of the journal, and `tidy` does not. Nor
+        does it where the journal was archived before, which it warns of once.
         """
         self._origin = secrets.randbits(63) or 1
         self._journal_days = journal_days
         self._is_archived = is_archived
+        self._has_warned = False
         self._directory = directory
         self._busy_seconds = busy_seconds
         self._lock: int | None = None
@@ -174,7 +178,7 @@ class SqliteStorage:
             connection = self._open(self._directory / JOURNAL_FILE, self._busy_seconds)
             try:
                 _delete(connection, _EXPIRE_ANSWERS, answers_ms)
-                if not self._is_archived:
+                if not self._is_archived and not self._was_archived(connection):
                     _delete(connection, _EXPIRE_JOURNAL, journal_ms, seq)
             finally:
                 self._connections.remove(connection)
@@ -187,6 +191,13 @@ class SqliteStorage:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _was_archived(self, connection: sqlite3.Connection) -> bool:
+        is_marked = connection.execute("SELECT 1 FROM archived").fetchone() is not None
+        if is_marked and not self._has_warned:
+            warn_of_archive()
+            self._has_warned = True
+        return is_marked
 
     def _open(self, file: Path, busy_seconds: float) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -33,7 +33,11 @@ MOST_TEXT: Final = 500
 # One statement, and all of them together.
 _STATEMENT_MS: Final = 1000
 _HANG_SECONDS: Final = 3.0
-_SNAPSHOT: Final = 5000
+# Statements remembered from one question to the next, those that took the most time ever: reading
+# thousands at each question costs more than everything else together.
+_SNAPSHOT: Final = 500
+# So that what pg_stat_statements gives fits, and no question writes a temporary file.
+_WORK_MEM: Final = "16MB"
 # At least as many as there are statements of our own.
 _OWN: Final = 20
 _TEXTS: Final = 1000
@@ -65,8 +69,6 @@ SELECT current_setting('max_connections')::float8 AS max_connections,
         + coalesce(current_setting('reserved_connections', true)::int, 0))::float8
            AS reserved_connections,
        count(*)::float8 AS connections,
-       (count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()))::float8 AS active,
-       (count(*) FILTER (WHERE state LIKE 'idle in transaction%%'))::float8 AS in_transaction,
        (count(*) FILTER (WHERE wait_event_type = 'Lock'))::float8 AS blocked_sessions,
        coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)
                         FILTER (WHERE pid <> pg_backend_pid())), 0)::float8 AS oldest_transaction,
@@ -84,28 +86,35 @@ FROM (SELECT *, pid = ANY (%(backends)s) AS held FROM pg_stat_activity
       WHERE backend_type = 'client backend') AS sessions
 """
 _TOTALS: Final = """
-SELECT blks_hit::float8, blks_read::float8, deadlocks::float8, temp_bytes::float8,
-       xact_commit::float8 AS commits, xact_rollback::float8 AS rollbacks,
-       index_hit::float8, index_read::float8,
+SELECT deadlocks::float8, temp_bytes::float8,
+       heap_hit::float8, heap_read::float8, index_hit::float8, index_read::float8,
        CASE WHEN NOT pg_is_in_recovery()
             THEN pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') END::float8 AS wal_bytes
 FROM pg_stat_database,
      (SELECT coalesce(sum(idx_blks_hit), 0) AS index_hit, coalesce(sum(idx_blks_read), 0)
-             AS index_read FROM pg_statio_user_indexes) AS indexes
+             AS index_read FROM pg_statio_user_indexes) AS indexes,
+     (SELECT coalesce(sum(heap_blks_hit), 0) AS heap_hit, coalesce(sum(heap_blks_read), 0)
+             AS heap_read FROM pg_statio_user_tables) AS heaps
 WHERE datname = current_database()
 """
-# Only tables that are large enough to matter; the columns tell what an index could be on.
+# Only tables that are large enough to matter.
 _TABLES: Final = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name, relname AS plain,
        n_live_tup::float8 AS live, n_dead_tup::float8 AS dead, seq_scan::float8 AS scans,
-       seq_tup_read::float8 AS scanned, coalesce(idx_scan, 0)::float8 AS index_scans,
+       seq_tup_read::float8 AS scanned, coalesce(idx_scan, 0)::float8 AS index_scans
+FROM pg_stat_user_tables WHERE n_live_tup > %(rows)s OR n_dead_tup > %(rows)s
+ORDER BY seq_tup_read DESC LIMIT 50
+"""
+# What an index could be on, and what there is one on already.
+_COLUMNS: Final = """
+SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name,
        (SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = relid AND attnum > 0 AND NOT attisdropped) AS columns,
        (SELECT coalesce(array_agg(DISTINCT attname::text), '{}')
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
         WHERE indrelid = relid AND indisvalid) AS leading
-FROM pg_stat_user_tables WHERE n_live_tup > %(rows)s OR n_dead_tup > %(rows)s
-ORDER BY seq_tup_read DESC LIMIT 50
+FROM pg_stat_user_tables
+WHERE quote_ident(schemaname) || '.' || quote_ident(relname) = ANY (%(names)s)
 """
 LARGE_ROWS: Final = 10_000
 """Tables with more rows, dead or alive, are told."""
@@ -127,7 +136,7 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start
 ORDER BY xact_start LIMIT 5
 """
 _REPLICATION: Final = """
-SELECT application_name AS name, state, extract(epoch FROM replay_lag)::float8 AS lag,
+SELECT pid, application_name AS name, state, extract(epoch FROM replay_lag)::float8 AS lag,
        pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::float8 AS bytes,
        pg_wal_lsn_diff(replay_lsn, '0/0')::float8 AS replayed
 FROM pg_stat_replication WHERE NOT pg_is_in_recovery() ORDER BY bytes DESC NULLS LAST LIMIT 20
@@ -170,8 +179,9 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     gauges: Mapping[str, float]
     totals: Mapping[str, float]
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
-    """`tables`, `blocked`, `transactions`, `replication`; and `statements`: what each of them did
-    since the question before, as id, text, calls, seconds, rows."""
+    """`tables`, `blocked`, `transactions`, `replication`; `columns` of the tables that were read
+    from end to end since the first question; and `statements`: what each of them did since the
+    question before, as id, text, calls, seconds, rows."""
     missing: str = ""
     """What cannot be told, and why."""
 
@@ -182,11 +192,13 @@ class PostgresVitals:
     def __init__(self, conninfo: str) -> None:
         """Note where it is; the first question connects."""
         given = {key: str(value) for key, value in conninfo_to_dict(conninfo).items()}
-        options = f"{given.get('options', '')} -c statement_timeout={_STATEMENT_MS}"
+        ask = f"-c statement_timeout={_STATEMENT_MS} -c work_mem={_WORK_MEM}"
+        options = f"{given.get('options', '')} {ask}"
         ours = {"application_name": "rankwire vitals", "options": options.strip()}
         self._conninfo = make_conninfo(**(given | ours | {"connect_timeout": "2"}))
         self._connection: _Connection | None = None
         self._statements = _Statements()
+        self._columns = _Columns()
 
     async def read(self, backends: Sequence[int]) -> Vitals:
         """Ask everything; `backends` are the sessions that requests have now.
@@ -219,20 +231,21 @@ class PostgresVitals:
         (life,) = await _ask(connection, _LIFE)
         (gauges,) = await _ask(connection, _GAUGES, backends=backends)
         (totals,) = await _ask(connection, _TOTALS)
+        tables = await _ask(connection, _TABLES, rows=LARGE_ROWS)
         rows = {
-            "tables": await _ask(connection, _TABLES, rows=LARGE_ROWS),
+            "tables": tables,
+            "columns": await self._columns.read(connection, tables),
             "blocked": await _ask(connection, _BLOCKED),
             "transactions": await _ask(connection, _TRANSACTIONS),
             "replication": await _ask(connection, _REPLICATION),
         }
         found = await self._statements.read(connection, life["schema"])
-        both = {**totals, **found.totals}
         if found.changed is not None:
             rows["statements"] = found.changed
         return Vitals(
             life=f"{life['life']} {found.reset}",
             gauges=gauges,
-            totals={key: value for key, value in both.items() if value is not None},
+            totals={key: value for key, value in totals.items() if value is not None},
             rows=rows,
             missing=found.missing,
         )
@@ -240,21 +253,42 @@ class PostgresVitals:
 
 class _Found(msgspec.Struct, frozen=True):
     changed: list[_Row] | None
-    totals: Mapping[str, float]
     reset: str
     missing: str
+
+
+class _Columns:
+    """The columns of tables, read again only when a table was read from end to end again."""
+
+    def __init__(self) -> None:
+        self._scans: dict[str, float] | None = None
+        self._known: dict[str, _Row] = {}
+
+    async def read(self, connection: _Connection, tables: Sequence[_Row]) -> list[_Row]:
+        before = self._scans
+        self._scans = {row["name"]: row["scans"] for row in tables}
+        if before is None:
+            return []
+        names = [name for name, scans in self._scans.items() if scans > before.get(name, 0)]
+        if names:
+            found = await _ask(connection, _COLUMNS, names=names)
+            self._known |= {row["name"]: row for row in found}
+        self._known = {name: row for name, row in self._known.items() if name in self._scans}
+        return list(self._known.values())
 
 
 class _Statements:
     """What statements did between two questions, by pg_stat_statements.
 
-    The whole of its counters is kept once, and only differences are told, so that what it forgets
-    and counts anew does no harm: counters that have become smaller began anew in between.
+    The counters of `_SNAPSHOT` statements are kept once, and only differences are told, so that
+    what it forgets and counts anew does no harm: counters that have become smaller began anew in
+    between.
     """
 
     def __init__(self) -> None:
         self._before: dict[int, _Row] | None = None
         self._reset = ""
+        self._forgotten = 0.0
         self._texts: dict[int, str] = {}
 
     async def read(self, connection: _Connection, schema: str | None) -> _Found:
@@ -267,7 +301,7 @@ class _Statements:
 
     def _fail(self, words: str) -> _Found:
         self._before = None
-        return _Found(None, {}, "", f"{words}, so slow statements are not known")
+        return _Found(None, "", f"{words}, so slow statements are not known")
 
     async def _read(self, connection: _Connection, schema: str) -> _Found:
         (info,) = await _ask(connection, _STATEMENTS_INFO.format(schema=schema))
@@ -277,12 +311,21 @@ class _Statements:
         self._before, self._reset = now, info["reset"]
         changed = None
         if before is not None:
-            changed = _changes(before, now)
+            changed = _changes(before, now, is_whole=len(before) < _SNAPSHOT)
             await self._name(connection, schema, changed)
             theirs = [row for row in changed if not row["text"].startswith(_MARK)]
             changed = theirs[:STATEMENTS]
-        totals = {"statements_forgotten": info["forgotten"]}
-        return _Found(changed, totals, info["reset"], "")
+        return _Found(changed, info["reset"], self._missing(info["forgotten"], before))
+
+    def _missing(self, forgotten: float, before: Mapping[int, _Row] | None) -> str:
+        more = forgotten - self._forgotten
+        self._forgotten = forgotten
+        if before is None or more <= 0:
+            return ""
+        return (
+            "pg_stat_statements forgets statements to make room for others, so what is told of "
+            "them is incomplete: its setting `max` is too small"
+        )
 
     async def _name(self, connection: _Connection, schema: str, changed: list[_Row]) -> None:
         ids = [row["id"] for row in changed if row["id"] not in self._texts]
@@ -312,11 +355,17 @@ def _hide(found: re.Match[str]) -> str:
     return found["name"] or ("" if found["comment"] else "?")
 
 
-def _changes(before: Mapping[int, _Row], now: Mapping[int, _Row]) -> list[_Row]:
-    """Give what the statements did in between, those with the most time first."""
+def _changes(before: Mapping[int, _Row], now: Mapping[int, _Row], *, is_whole: bool) -> list[_Row]:
+    """Give what the statements did in between, those with the most time first.
+
+    One that was not there before has begun since, if all that there were had been read; if not, it
+    may be old, and nothing is known of it until the next question.
+    """
     found = []
     for key, row in now.items():
         old = before.get(key)
+        if old is None and not is_whole:
+            continue
         is_anew = old is None or row["calls"] < old["calls"]
         change = {
             name: row[name] if is_anew or old is None else row[name] - old[name]

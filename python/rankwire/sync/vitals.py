@@ -19,7 +19,6 @@ _ADDED: Final = {
     "evicted_keys": "evicted",
     "expired_keys": "expired",
     "rejected_connections": "rejected",
-    "total_commands_processed": "commands",
 }
 _SIZES: Final = {
     "used_memory": "memory",
@@ -82,7 +81,6 @@ def combine(infos: Iterable[Mapping[str, Any]], ping_seconds: float) -> RedisInf
     gauges = {ours: _total(infos, theirs) for theirs, ours in _SIZES.items()}
     gauges |= {
         "keys": sum(_keys(info) for info in infos),
-        "clients": _total(infos, "connected_clients"),
         "clients_part": max(_part(info, "connected_clients", "maxclients") or 0 for info in infos),
         "fragmentation": max(float(info["mem_fragmentation_ratio"]) for info in infos),
         "ping_seconds": ping_seconds,

@@ -71,19 +71,15 @@ impl PyTraffic {
         Ok(())
     }
 
-    fn heavy(&self, kind: &str, limit: usize) -> PyResult<Vec<(String, u64, u64)>> {
+    fn heavy(&self, py: Python, kind: &str, limit: usize) -> PyResult<Vec<(String, u64, u64)>> {
         let kind = kind_of(kind)?;
-        let heavy = self.0.inner.heavy(self.0.now_ms(kind), kind, limit);
+        let heavy = py.detach(|| self.0.inner.heavy(self.0.now_ms(kind), kind, limit));
         Ok(heavy.into_iter().map(|Heavy { name, count, error }| (name, count, error)).collect())
     }
 
     fn unique(&self, kind: &str) -> PyResult<f64> {
         let kind = kind_of(kind)?;
         Ok(self.0.inner.unique(self.0.now_ms(kind), kind))
-    }
-
-    fn reads(&self, kind: &str) -> PyResult<u64> {
-        Ok(self.0.inner.reads(kind_of(kind)?))
     }
 
     fn curve(&self, kind: &str, sizes: Vec<u64>) -> PyResult<Vec<f64>> {

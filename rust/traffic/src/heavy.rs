@@ -22,6 +22,13 @@ pub struct Heavy {
     pub error: u64,
 }
 
+/// Those with the largest counts, the largest first, at most `limit`; equal ones by name.
+pub fn heaviest(mut all: Vec<Heavy>, limit: usize) -> Vec<Heavy> {
+    all.sort_unstable_by(|a, b| (Reverse(a.count), &a.name).cmp(&(Reverse(b.count), &b.name)));
+    all.truncate(limit);
+    all
+}
+
 struct Counter {
     hash: u64,
     error: u64,
@@ -64,17 +71,13 @@ impl SpaceSaving {
         }
     }
 
-    /// The counters with the largest counts, the largest first, at most `limit`.
-    pub fn top(&self, limit: usize) -> Vec<Heavy> {
-        let key =
-            |&(count, counter): &(u64, usize)| (Reverse(count), &*self.counters[counter].name);
-        let mut order = self.heap.clone();
-        order.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+    /// All names that have a counter, in no order: [`heaviest`] makes one.
+    pub fn all(&self) -> Vec<Heavy> {
         let heavy = |&(count, counter): &(u64, usize)| {
             let Counter { error, name, .. } = &self.counters[counter];
             Heavy { name: name.clone(), count, error: *error }
         };
-        order.iter().take(limit).map(heavy).collect()
+        self.heap.iter().map(heavy).collect()
     }
 
     /// Forgets everything but the memory.
@@ -173,10 +176,10 @@ impl Minutes {
         self.present.add(hash, write);
     }
 
-    /// The names that were read most in the minute before this one.
-    pub fn top(&mut self, now_ms: u64, limit: usize) -> Vec<Heavy> {
+    /// The names that were read in the minute before this one, as [`SpaceSaving::all`].
+    pub fn all(&mut self, now_ms: u64) -> Vec<Heavy> {
         self.advance(now_ms);
-        self.last.top(limit)
+        self.last.all()
     }
 
     fn advance(&mut self, now_ms: u64) {

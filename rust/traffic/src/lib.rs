@@ -1,12 +1,11 @@
 //! What reads ask for: which boards, pages and profiles, how often, how many different ones, and
 //! what a cache of them would save.
 //!
-//! [`Traffic`] is told of every read and keeps four answers for each [`Kind`] of what is read:
+//! [`Traffic`] is told of every read and keeps three answers for each [`Kind`] of what is read:
 //!
 //! - [`Minutes`] of [`SpaceSaving`]: the names that were read most in the last whole minute.
 //! - a [`Day`] of [`HyperLogLog`]s: how many different names were read in the last 24 hours.
 //! - a [`Curve`]: the miss ratio that an LRU cache of any number of entries would have.
-//! - how many reads there were.
 //!
 //! Beside it, [`Frequency`] tells a cache whether what comes in is asked for more often than what
 //! would have to leave.
@@ -29,7 +28,7 @@ mod unique;
 
 pub use curve::{Curve, Fresh, SAMPLES};
 pub use frequency::Frequency;
-pub use heavy::{Heavy, Minutes, SpaceSaving};
+pub use heavy::{Heavy, Minutes, SpaceSaving, heaviest};
 pub use names::{Entropy, Names};
 pub use traffic::{Kind, Traffic};
 pub use unique::{Day, HyperLogLog};

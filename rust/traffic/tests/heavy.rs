@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use rankwire_traffic::{Heavy, Minutes, SpaceSaving};
+use rankwire_traffic::{Heavy, Minutes, SpaceSaving, heaviest};
 
 use support::{hash, zipf};
 
@@ -23,7 +23,7 @@ fn check(trace: &[u64], counters: usize) {
     for name in trace {
         summary.add(hash(*name), |text| text.push_str(&name.to_string()));
     }
-    let (counts, top) = (counts(trace), summary.top(usize::MAX));
+    let (counts, top) = (counts(trace), heaviest(summary.all(), usize::MAX));
     let most_error = trace.len() as u64 / counters as u64;
     assert_eq!(top.len(), counts.len().min(counters));
     assert!(top.is_sorted_by(|a, b| a.count >= b.count));
@@ -63,20 +63,27 @@ fn the_same_holds_for_many_reads() {
 }
 
 #[test]
+fn the_heaviest_come_first_and_equal_ones_by_name() {
+    let heavy = |name: &str, count| Heavy { name: name.into(), count, error: 0 };
+    let all = vec![heavy("b", 2), heavy("d", 1), heavy("a", 2), heavy("c", 3)];
+    assert_eq!(heaviest(all, 3), [heavy("c", 3), heavy("a", 2), heavy("b", 2)]);
+}
+
+#[test]
 fn a_cleared_summary_is_as_new() {
     let mut summary = SpaceSaving::new(4);
     for name in 0..100 {
         summary.add(hash(name), |text| text.push_str(&name.to_string()));
     }
     summary.clear();
-    assert!(summary.top(9).is_empty());
+    assert!(summary.all().is_empty());
     summary.add(hash(7), |text| text.push('7'));
-    assert_eq!(summary.top(9), [Heavy { name: "7".into(), count: 1, error: 0 }]);
+    assert_eq!(summary.all(), [Heavy { name: "7".into(), count: 1, error: 0 }]);
 }
 
 /// The last whole minute at a time, as text.
 fn at(minutes: &mut Minutes, now_ms: u64) -> Vec<(String, u64)> {
-    let top = minutes.top(now_ms, 9).into_iter();
+    let top = minutes.all(now_ms).into_iter();
     top.map(|heavy| (heavy.name, heavy.count)).collect()
 }
 

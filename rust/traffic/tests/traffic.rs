@@ -28,7 +28,6 @@ fn a_page_is_a_read_of_its_board() {
     let pages = heavy(&traffic, MINUTE, Kind::Page);
     assert_eq!(pages[0], ("a?offset=0&limit=10".to_owned(), 2));
     assert_eq!(pages.len(), 3);
-    assert_eq!([Kind::Leaderboard, Kind::Page].map(|kind| traffic.reads(kind)), [6, 4]);
     assert!((traffic.unique(MINUTE, Kind::Page) - 3.0).abs() < 0.1);
     assert!((traffic.curve(Kind::Page, &[9]).unwrap()[0] - 0.75).abs() < 1e-9);
     assert_eq!(traffic.curve(Kind::UserProfile, &[9]), None);
@@ -49,7 +48,6 @@ fn names_are_bounded() {
     let traffic = Traffic::new().unwrap();
     let long = "x".repeat(rankwire_engine::limits::MEMBER_BYTES + 1);
     traffic.profiles(0, &["ann", "ann", &long], 1000);
-    assert_eq!(traffic.reads(Kind::UserProfile), 2);
     assert_eq!(heavy(&traffic, MINUTE, Kind::UserProfile), [("ann".to_owned(), 2)]);
 }
 
@@ -71,8 +69,8 @@ fn no_read_of_any_thread_is_lost() {
         heavy(&traffic, MINUTE, Kind::Leaderboard),
         ["a", "b"].map(|b| (b.to_owned(), 10_000))
     );
-    assert_eq!(heavy(&traffic, MINUTE, Kind::Page).len(), 8);
+    let pages = heavy(&traffic, MINUTE, Kind::Page);
+    assert_eq!(pages.iter().map(|(_, count)| count).collect::<Vec<_>>(), [&2500; 8]);
     let profiles = heavy(&traffic, MINUTE, Kind::UserProfile);
     assert_eq!(profiles.iter().map(|(_, count)| count).sum::<u64>(), 20_000);
-    assert_eq!(traffic.reads(Kind::Page), 20_000);
 }

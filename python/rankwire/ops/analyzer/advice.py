@@ -8,8 +8,8 @@ without a name `monthly` is None and a caveat says so. What changes no bill cost
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -27,13 +27,6 @@ from rankwire.ops.prices import Catalogue, PriceError
 if TYPE_CHECKING:
     from rankwire.ops.analyzer.rules import Rule
 
-Curve = Callable[[Literal["user_profile"], Sequence[int]], Sequence[float]]
-"""Miss ratio of a cache of each of these numbers of entries; empty while nothing is known.
-`_core.Traffic.curve` is one."""
-
-OWN_CONNECTIONS: Final = 5
-"""Most connections that a node has to PostgreSQL beside its pool, see `storage.pool_size`."""
-
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What recommendations are computed from."""
@@ -45,8 +38,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     rules: Mapping[str, Rule]
     catalogue: Catalogue
     skus: Mapping[str, str] = {}
-    """What the operator pays for: `api`, `database` and `cache`, by SKU of the price table."""
-    curve: Curve | None = None
+    """What the operator pays for: `api` and `cache`, by SKU of the price table."""
 
     def gauge(self, source: str, name: str) -> Known:
         """Tell a gauge at the end of the source's window."""
@@ -54,9 +46,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return None if window is None else window.gauge(name)
 
     @property
-    def nodes(self) -> int:
-        """How many nodes work on this database, at least this one."""
-        return max(1, round(self.gauge("database", "nodes") or 1))
+    def nodes(self) -> int | None:
+        """How many nodes work on this database, of any role; None where that is not known.
+
+        With SQLite it never is: no second node could work on it.
+        """
+        found = self.gauge("database", "nodes")
+        return None if found is None else max(1, round(found))
 
 
 class Adviser(Protocol):

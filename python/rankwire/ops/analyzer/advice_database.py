@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from rankwire.ops.analyzer.advice import OWN_CONNECTIONS, Context, recommend
+from rankwire.ops.analyzer.advice import Context, recommend
 from rankwire.ops.analyzer.details import dominating
 from rankwire.ops.analyzer.measures import SLOW_SECONDS, busiest
-from rankwire.ops.findings import Bottleneck, Known, Prediction, Recommendation
+from rankwire.ops.findings import Bottleneck, Confidence, Known, Prediction, Recommendation
 from rankwire.ops.models.queueing import (
     mean_wait,
     servers_needed,
     wait_probability,
 )
+from rankwire.storage.pool import OWN_CONNECTIONS
 
 if TYPE_CHECKING:
     from rankwire.ops.analyzer.readings import Window
@@ -84,9 +85,9 @@ def _size(
     if pool.needed <= pool.size:
         return
     most, kept = window.gauge("max_connections"), window.gauge("reserved_connections")
-    if most is None or kept is None:
+    if most is None or kept is None or (nodes := context.nodes) is None:
         return
-    refusal = _refusal(context, pool, most - kept)
+    refusal = _refusal(nodes, pool, most - kept)
     goal = f"so that at most {MOST_WAITING:.0%} of the requests wait"
     yield recommend(
         bottleneck,
@@ -101,7 +102,7 @@ def _size(
             "hold_seconds": pool.hold,
             "load_erlangs": pool.load,
             "size": pool.size,
-            "nodes": context.nodes,
+            "nodes": nodes,
             "max_connections": most,
             "reserved_connections": kept,
         },
@@ -113,12 +114,12 @@ def _size(
     )
 
 
-def _refusal(context: Context, pool: _Pool, allowed: float) -> str:
+def _refusal(nodes: int, pool: _Pool, allowed: float) -> str:
     """Say why the pool cannot be as large as it would have to be; empty when it can."""
-    asked = context.nodes * (pool.needed + OWN_CONNECTIONS)
+    asked = nodes * (pool.needed + OWN_CONNECTIONS)
     if pool.name == "primary" and asked > allowed:
         return (
-            f"{context.nodes} nodes with a pool of {pool.needed} and up to {OWN_CONNECTIONS} "
+            f"{nodes} nodes with a pool of {pool.needed} and up to {OWN_CONNECTIONS} "
             f"connections beside need {asked}, and PostgreSQL allows {allowed:.0f}"
         )
     if pool.needed > MOST_POOL:
@@ -210,17 +211,22 @@ def _rows_read(table: Mapping[str, Any]) -> Prediction:
 
 
 def advise_locks(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendation]:
-    """End the session that most others wait for."""
-    del context
-    rows = cast("list[dict[str, Any]]", bottleneck.details.get("blocked") or [])
+    """End the session that most others wait for; certain where all who wait were told of."""
+    window = context.windows.get("database")
+    rows = [] if window is None else window.after.rows.get("blocked", ())
     blockers = [row["blocker"] for row in rows if row["blocker"] is not None]
     if not blockers or bottleneck.cause is not None:
         return
     worst = max(blockers, key=blockers.count)
-    freed = {row["pid"] for row in rows if row["blocker"] == worst}
+    # Who waits for another as well goes on waiting.
+    freed = {row["pid"] for row in rows} - {row["pid"] for row in rows if row["blocker"] != worst}
     left = bottleneck.value - len(freed)
     yield _end(
-        bottleneck, worst, Prediction("blocked sessions", "sessions", bottleneck.value, left)
+        bottleneck,
+        worst,
+        f"{len(freed)} others wait for nobody else",
+        Prediction("blocked sessions", "sessions", bottleneck.value, left),
+        confidence="high" if len({row["pid"] for row in rows}) >= bottleneck.value else "medium",
     )
 
 
@@ -231,20 +237,23 @@ def advise_transaction(context: Context, bottleneck: Bottleneck) -> Iterator[Rec
     if rows:
         ages = [row["seconds"] for row in rows] + [0.0]
         change = Prediction("database.oldest_transaction", "s", ages[0], ages[1])
-        yield _end(bottleneck, rows[0]["pid"], change)
+        why = f"its transaction is {ages[0]:.0f} s old"
+        yield _end(bottleneck, rows[0]["pid"], why, change, confidence="high")
 
 
-def _end(bottleneck: Bottleneck, pid: int, change: Prediction) -> Recommendation:
+def _end(
+    bottleneck: Bottleneck, pid: int, why: str, change: Prediction, *, confidence: Confidence
+) -> Recommendation:
     return recommend(
         bottleneck,
         "END_TRANSACTION",
-        f"End session {pid}, or make what it belongs to commit: others wait for it.",
+        f"End session {pid}, or make what it belongs to commit: {why}.",
         resource=f"session {pid}",
         model="graph of who waits for whom",
         inputs={"session": pid},
         predicted=[change],
         verify=_NO_LOCKS,
-        confidence="high",
+        confidence=confidence,
         apply=f"SELECT pg_terminate_backend({pid});",
         caveats=["what it has not committed is lost"],
     )
@@ -257,8 +266,9 @@ def advise_replica(context: Context, bottleneck: Bottleneck) -> Iterator[Recomme
     if window is None or not rows or rows[0]["bytes"] is None:
         return
     row = rows[0]
-    earlier = {each["name"]: each for each in window.before.rows.get("replication", ())}
-    written, old = window.rate("wal_bytes"), earlier.get(row["name"])
+    # Their names are often all the same.
+    earlier = {each["pid"]: each for each in window.before.rows.get("replication", ())}
+    written, old = window.rate("wal_bytes"), earlier.get(row["pid"])
     if written is None or old is None or old["replayed"] is None:
         return
     replayed = (row["replayed"] - old["replayed"]) / window.seconds
@@ -318,19 +328,22 @@ def advise_connections(context: Context, bottleneck: Bottleneck) -> Iterator[Rec
 
 
 def advise_vacuum(context: Context, bottleneck: Bottleneck) -> Iterable[Recommendation]:
-    """Remove the dead rows of the worst table."""
+    """Remove the dead rows of the worst table; the next one is the worst then."""
     del context
-    for table in cast("list[dict[str, Any]]", bottleneck.details.get("tables") or []):
-        if bottleneck.cause is None:
-            yield recommend(
-                bottleneck,
-                "VACUUM",
-                f"Vacuum {table['table']}: {table['dead']:,.0f} of its rows are dead.",
-                resource=f"table {table['table']}",
-                model="vacuum removes what no transaction can see",
-                inputs={"dead": table["dead"], "rows": table["rows"]},
-                predicted=[Prediction(bottleneck.figure, "ratio", bottleneck.value, 0.0)],
-                verify="pg_stat_user_tables_n_dead_tup",
-                confidence="high",
-                apply=f"VACUUM {table['table']};",
-            )
+    tables = cast("list[dict[str, Any]]", bottleneck.details.get("tables") or [])
+    if not tables or bottleneck.cause is not None:
+        return
+    table = tables[0]
+    left = tables[1]["part"] if len(tables) > 1 else 0.0
+    yield recommend(
+        bottleneck,
+        "VACUUM",
+        f"Vacuum {table['table']}: {table['dead']:,.0f} dead rows are {table['part']:.0%} of it.",
+        resource=f"table {table['table']}",
+        model="vacuum removes what no transaction can see",
+        inputs={"dead": table["dead"], "rows": table["rows"]},
+        predicted=[Prediction(bottleneck.figure, "ratio", table["part"], left)],
+        verify="pg_stat_user_tables_n_dead_tup",
+        confidence="high",
+        apply=f"VACUUM {table['table']};",
+    )

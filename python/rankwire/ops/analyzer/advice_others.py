@@ -1,4 +1,4 @@
-"""Recommendations for the API's processor, the caches, Redis, and what runs out of room."""
+"""Recommendations for the API's processor, Redis, and what runs out of room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from itertools import pairwise
 from math import ceil, floor, log
 from typing import Final, NamedTuple
 
-from rankwire.local_cache import LOCAL_ENTRIES
 from rankwire.ops.analyzer.advice import Context, price, recommend
 from rankwire.ops.analyzer.readings import Reading, Window
 from rankwire.ops.findings import Bottleneck, Known, Prediction, Recommendation
@@ -22,8 +21,8 @@ _LEAST_REQUESTS: Final = 100
 # Between the least and the most load, so that a fit is no fit of noise.
 _LEAST_SPREAD: Final = 3.0
 _WORST_FIT: Final = 0.2
-_GROWTH: Final = (1, 2, 4, 8, 16)
 _REDIS_STEP: Final = 1024**2
+_ANY_ROLE: Final = "nodes of every role on the database are counted; those of another serve none"
 
 
 def levels(readings: Sequence[Reading]) -> list[Level]:
@@ -55,8 +54,11 @@ class _Load(NamedTuple):
 
     rate: float
     utilization: float
-    cpu_seconds: float
-    cores: int
+    what: str
+    """What requests wait for: a core, or the event loop."""
+    seconds: float
+    """That each of them needs of it."""
+    servers: int
     now: int
     needed: int
 
@@ -69,12 +71,16 @@ def advise_cpu(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendat
     """Add nodes until the processor is within the clear level."""
     names = ("api.requests_per_second", "api.cpu_seconds_per_request", "api.process_cpu")
     rate, each, used = (context.figures.get(name) for name in names)
-    cores = context.gauge("api", "cores")
+    cores, now = context.gauge("api", "cores"), context.nodes
     if bottleneck.cause is not None or not rate or not each or used is None or not cores:
         return
-    rule, now = context.rules[bottleneck.type], context.nodes
+    if now is None:
+        return
+    rule = context.rules[bottleneck.type]
     needed = max(now + 1, ceil(now * bottleneck.value / rule.clear))
-    load = _Load(rate, bottleneck.value, each, max(1, int(cores)), now, needed)
+    loop = context.figures.get("api.loop_cpu") or 0.0
+    what = ("the event loop", loop / rate, 1) if loop > used else ("a core", each, int(cores) or 1)
+    load = _Load(rate, bottleneck.value, *what, now, needed)
     law = fitted(context.readings)
     after = load.utilization * now / needed
     yield recommend(
@@ -87,6 +93,7 @@ def advise_cpu(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendat
             "requests_per_second": rate,
             "cpu_seconds_per_request": each,
             "process_cpu": used,
+            "loop_cpu": loop,
             "cores": cores,
             "nodes": now,
             "levels": len(levels(context.readings)),
@@ -101,6 +108,7 @@ def advise_cpu(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendat
         bill=price(context, "api", needed - now),
         apply=f"replicas: {needed}",
         caveats=[
+            _ANY_ROLE,
             "takes for granted that requests are spread evenly over the nodes",
             "work that each node does for all, like following the others, does not get less",
         ],
@@ -126,39 +134,11 @@ def _by_law(load: _Load, law: Fit) -> Iterator[Prediction]:
 
 
 def _by_queue(load: _Load) -> Iterator[Prediction]:
-    """Predict the wait for a core."""
-    erlangs = [rate * load.cpu_seconds for rate in (load.rate, load.rate_after)]
-    if max(erlangs) < load.cores:
-        waits = [wait_quantile(load.cores, each, load.cpu_seconds, 0.95) for each in erlangs]
-        yield Prediction("95th percentile of the wait for a core", "s", waits[0], waits[1])
-
-
-def advise_cache(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendation]:
-    """Find the size of the cache of profiles that reaches the clear level; needs the curve."""
-    if context.curve is None or bottleneck.cause is not None:
-        return
-    sizes = [LOCAL_ENTRIES * factor for factor in _GROWTH]
-    rates = [1 - missed for missed in context.curve("user_profile", sizes)]
-    if not rates:
-        return
-    wanted = context.rules[bottleneck.type].clear
-    size, rate = next(
-        ((size, rate) for size, rate in zip(sizes, rates, strict=True) if rate >= wanted),
-        (sizes[-1], rates[-1]),
-    )
-    if size == LOCAL_ENTRIES or rate <= rates[0]:
-        return
-    yield recommend(
-        bottleneck,
-        "GROW_CACHE",
-        f"Remember {size:,} profiles in place of {LOCAL_ENTRIES:,}.",
-        resource="profile cache",
-        model="miss-ratio curve",
-        inputs={"entries": LOCAL_ENTRIES, "hit_rate_by_curve": rates[0]},
-        predicted=[Prediction("cache.local_hit_rate", "ratio", rates[0], rate)],
-        verify='cache_hit_rate{cache_type="profile_local"}',
-        confidence="medium",
-    )
+    """Predict the wait for what is the fuller one."""
+    erlangs = [rate * load.seconds for rate in (load.rate, load.rate_after)]
+    if max(erlangs) < load.servers:
+        waits = [wait_quantile(load.servers, each, load.seconds, 0.95) for each in erlangs]
+        yield Prediction(f"95th percentile of the wait for {load.what}", "s", waits[0], waits[1])
 
 
 def advise_redis(context: Context, bottleneck: Bottleneck) -> Iterator[Recommendation]:
@@ -171,6 +151,9 @@ def advise_redis(context: Context, bottleneck: Bottleneck) -> Iterator[Recommend
     rule = context.rules["REDIS_MEMORY"]
     more = evicted * SHARED_SECONDS * data / keys
     needed = ceil((used + more) / rule.clear / _REDIS_STEP) * _REDIS_STEP
+    # What is evicted is not for want of that much memory.
+    if needed <= limit:
+        return
     bill = price(context, "cache", max(0, ceil(needed / limit) - 1))
     yield recommend(
         bottleneck,
@@ -202,7 +185,7 @@ def advise_watchers(context: Context, bottleneck: Bottleneck) -> Iterator[Recomm
     rule, now = context.rules[bottleneck.type], context.nodes
     connections = context.figures.get("websocket.connections")
     limit: Known = context.gauge("websocket", "connections_limit")
-    if connections is None or limit is None:
+    if connections is None or limit is None or now is None:
         return
     needed = max(now + 1, ceil(now * bottleneck.value / rule.clear))
     after = bottleneck.value * now / needed
@@ -218,7 +201,7 @@ def advise_watchers(context: Context, bottleneck: Bottleneck) -> Iterator[Recomm
         confidence="high",
         bill=price(context, "api", needed - now),
         apply=f"replicas: {needed}",
-        caveats=["watchers stay where they are until they connect again"],
+        caveats=[_ANY_ROLE, "watchers stay where they are until they connect again"],
     )
 
 

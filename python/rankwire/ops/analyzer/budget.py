@@ -43,7 +43,9 @@ class Budget:
         self._last: _Sample | None = None
 
     def add(self, at: float, requests: float, errors: float) -> None:
-        """Take the totals of one look, not before the last one."""
+        """Take the totals of one look; what came before a clock that was set back is forgotten."""
+        if self._last is not None and at < self._last.at:
+            self._kept.clear()
         self._last = _Sample(at, requests, errors)
         if not self._kept or at - self._kept[-1].at >= _EVERY_SECONDS:
             self._kept.append(self._last)

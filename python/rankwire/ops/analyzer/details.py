@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rankwire.ops.analyzer.measures import (
     busiest,
+    dead_tables,
     pool_hold,
     pool_utilization,
     slow_statements,
-    statements,
     unindexed,
 )
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rankwire.ops.analyzer.readings import Window
 
 _ROWS: Final = 5
+_NO_COLUMNS: Final[Mapping[str, Any]] = {"columns": (), "leading": ()}
 
 Details = Mapping[str, object]
 Windows = Mapping[str, "Window | None"]
@@ -38,7 +39,7 @@ def dominating(window: Window) -> dict[str, Any] | None:
 
     Its `part` is of the time of all statements, its `mean` in seconds.
     """
-    found = statements(window)
+    found = window.statements
     spent = sum(row["seconds"] for row in found or ())
     if not found or not spent or found[0]["seconds"] <= spent / 2:
         return None
@@ -73,13 +74,14 @@ def _statement(row: Mapping[str, Any], spent: float) -> dict[str, Any]:
 
 
 def _slow(window: Window) -> Details:
-    spent = sum(row["seconds"] for row in statements(window) or ())
+    spent = sum(row["seconds"] for row in window.statements or ())
     slow = slow_statements(window) or []
     return {"statements": [_statement(row, spent) for row in slow[:_ROWS]]}
 
 
 def _tables(window: Window) -> Details:
-    named = statements(window) or []
+    named = window.statements or []
+    columns = {row["name"]: row for row in window.after.rows.get("columns", ())}
     tables = []
     for table in (unindexed(window) or [])[:_ROWS]:
         about = [row for row in named if table["plain"] in row["text"]]
@@ -91,7 +93,7 @@ def _tables(window: Window) -> Details:
                 "rows": table["live"],
                 "scans": table["scans"],
                 "rows_each": table["scanned"] / table["scans"],
-                "columns": columns_without_index(table, texts),
+                "columns": columns_without_index(columns.get(table["name"], _NO_COLUMNS), texts),
                 "statement": texts[0] if texts else "",
                 "found_each": about[0]["rows"] / about[0]["calls"] if about else None,
             }
@@ -126,9 +128,12 @@ def _rows(name: str, *keys: str) -> Callable[[Window], Details]:
 
 
 def _dead(window: Window) -> Details:
-    rows = sorted(window.after.rows.get("tables", ()), key=lambda row: -row["dead"])
+    rows = dead_tables(window) or []
     return {
-        "tables": [{"table": r["name"], "dead": r["dead"], "rows": r["live"]} for r in rows[:1]]
+        "tables": [
+            {"table": r["name"], "dead": r["dead"], "rows": r["live"], "part": r["part"]}
+            for r in rows[:_ROWS]
+        ]
     }
 
 

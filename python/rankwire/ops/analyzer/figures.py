@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from rankwire.ops.findings import Known
 
 FIGURES: Final = (
-    Figure("api.requests_per_second", "1/s", "HTTP requests answered.", rate("requests")),
+    Figure(
+        "api.requests_per_second",
+        "1/s",
+        "HTTP requests of clients answered: no probes, no metrics, no analytics.",
+        rate("requests"),
+    ),
     Figure(
         "api.error_part",
         "ratio",
@@ -125,10 +130,12 @@ FIGURES: Final = (
         "cache.hit_rate",
         "ratio",
         "Part of the profiles looked for that a cache had, of at least 400.",
-        hits("local", "shared"),
+        hits("profile_local", "profile_redis"),
     ),
-    Figure("cache.local_hit_rate", "ratio", "The same of this process's cache.", hits("local")),
-    Figure("cache.shared_hit_rate", "ratio", "The same of Redis.", hits("shared")),
+    Figure(
+        "cache.local_hit_rate", "ratio", "The same of this process's cache.", hits("profile_local")
+    ),
+    Figure("cache.shared_hit_rate", "ratio", "The same of Redis.", hits("profile_redis")),
     Figure("cache.page_hit_rate", "ratio", "The same of kept pages of boards.", hits("page")),
     Figure(
         "cache.redis_memory_part",
@@ -166,7 +173,7 @@ FIGURES: Final = (
     Figure(
         "websocket.connections_part",
         "ratio",
-        "The same, of `live.max_connections` or the limit of open files.",
+        "The same, of `live.max_connections` of all hub processes, or what open files allow.",
         gauges("connections", "connections_limit"),
     ),
     Figure(
@@ -180,6 +187,12 @@ FIGURES: Final = (
         "ratio",
         "Part of the states that a blocked watcher missed for a newer one.",
         conflated,
+    ),
+    Figure(
+        "websocket.fanout_p99",
+        "s",
+        "99th percentile of the time until a new state had reached all who watch it.",
+        quantile("fanout", 0.99),
     ),
     Figure("websocket.deliveries_per_second", "1/s", "States sent.", rate("deliveries")),
     Figure("websocket.bytes_per_second", "B/s", "Bytes sent to watchers.", rate("bytes")),
@@ -240,4 +253,6 @@ def compute(windows: Mapping[str, Window | None]) -> dict[str, Known]:
 
 
 def _known(figure: Figure, window: Window | None) -> Known:
-    return None if window is None else figure.compute(window)
+    if window is None or figure.name.startswith(tuple(window.after.unknown)):
+        return None
+    return figure.compute(window)

@@ -21,6 +21,7 @@ from rankwire.ops.analyzer.measures import (
     replication_bytes,
     replication_lag,
     slow,
+    slow_calls,
     slow_part,
     slow_scan_part,
     unindexed_count,
@@ -85,10 +86,10 @@ DATABASE_FIGURES: Final = (
     ),
     Figure(
         "database.slow_queries",
-        "calls",
-        "Calls, within the window, of slow statements: those with a mean of 20 ms or more in it "
-        "and at least two calls, or 100 calls a day in windows of more than half an hour.",
-        slow(lambda rows: sum(row["calls"] for row in rows)),
+        "calls/min",
+        "Calls a minute of slow statements: those with a mean of 20 ms or more in the window and "
+        "at least two calls, or 100 calls a day in windows of more than half an hour.",
+        slow_calls,
     ),
     Figure(
         "database.slow_statements",
@@ -112,15 +113,15 @@ DATABASE_FIGURES: Final = (
     Figure(
         "database.unindexed_tables",
         "tables",
-        "Tables of more than 10,000 rows that were read from end to end at least three times in "
-        "the window, and by an index in less than 95 % of the looks.",
+        "Tables of more than 10,000 rows that were read from end to end at least twice and three "
+        "times a minute, and by an index in less than 95 % of the looks.",
         unindexed_count,
     ),
     Figure(
         "database.heap_hit_rate",
         "ratio",
-        "Part of the blocks that PostgreSQL had in its memory, of at least 1,000.",
-        blocks("blks_hit", "blks_read"),
+        "Part of the blocks of tables that PostgreSQL had in its memory, of at least 1,000.",
+        blocks("heap_hit", "heap_read"),
     ),
     Figure(
         "database.index_hit_rate",

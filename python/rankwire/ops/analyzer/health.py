@@ -3,7 +3,8 @@
 The score of a figure is 1 while it is within the clear level of its rule, falls in a straight line
 to 0.5 at the bound, and on to its floor at twice the distance that the bound has from perfect (or
 at 1 for a ratio). The floor tells how much a rule may matter: 0 for HIGH, 0.4 for MEDIUM, 0.7 for
-LOW. A part is as well as its worst figure: an average would hide an outage.
+LOW, which is reached at the bound already. A part is as well as its worst figure: an average would
+hide an outage.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ def score(rule: Rule, value: float) -> float:
     # Distances from perfect, which is 0 above and 1 below; all of them grow with badness.
     values = (rule.clear, rule.bound, value)
     clear, bound, found = values if rule.side == "above" else tuple(1 - each for each in values)
+    floor = _FLOORS[rule.severity]
     if not rule.is_beyond(value):
-        return 1 - (1 - _AT_BOUND) * (found - clear) / (bound - clear) if bound > clear else 1.0
+        return (
+            1 - (1 - max(_AT_BOUND, floor)) * (found - clear) / (bound - clear)
+            if bound > clear
+            else 1.0
+        )
     worst = 2 * bound if bound > 0 else 1.0
     if rule.side == "below" or bound <= 1 < worst:
         worst = min(worst, 1.0)
     part = min(1.0, (found - bound) / (worst - bound)) if worst > bound else 1.0
-    return max(_FLOORS[rule.severity], _AT_BOUND * (1 - part))
+    return max(floor, _AT_BOUND * (1 - part))
 
 
 def of_sources(

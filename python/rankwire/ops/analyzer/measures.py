@@ -7,7 +7,6 @@ value to mean anything; never a zero in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,7 +27,8 @@ LEAST_LOOKUPS: Final = 400
 """Look-ups without which there is no hit rate: with so many its standard error is 0.02 at 0.8."""
 
 _LEAST_BLOCKS: Final = 1000
-_LEAST_SCANS: Final = 3.0
+_MINUTE_SECONDS: Final = 60.0
+_LEAST_SCANS_PER_MINUTE: Final = 3.0
 _LEAST_MEMORY: Final = 64 * 1024**2
 # Part of the looks at a table that should use an index (pghero's missing indexes).
 _INDEX_PART: Final = 0.95
@@ -110,11 +110,16 @@ def hits(*caches: str, least: float = LEAST_LOOKUPS) -> Compute:
 
 
 def blocks(hit: str, read: str) -> Compute:
-    """Make the part of the blocks that were in memory; None for less than 1,000."""
+    """Make the part of the blocks that were in memory; None for less than 1,000.
+
+    Both are sums over what there is, so they shrink with a table that is dropped; then None too.
+    """
 
     def compute(window: Window) -> Known:
-        hits, all_of_them = window.delta(hit), total((window.delta(hit), window.delta(read)))
-        return ratio(hits, all_of_them) if (all_of_them or 0) >= _LEAST_BLOCKS else None
+        hits, reads = window.delta(hit), window.delta(read)
+        if hits is None or reads is None or min(hits, reads) < 0:
+            return None
+        return ratio(hits, hits + reads) if hits + reads >= _LEAST_BLOCKS else None
 
     return compute
 
@@ -184,25 +189,9 @@ def pool_load(window: Window, pool: str) -> Known:
 # Statements.
 
 
-def statements(window: Window) -> list[dict[str, Any]] | None:
-    """Add up what each statement did within the window, those with the most time first.
-
-    None unless it is known of all of the window.
-    """
-    found: dict[int, dict[str, Any]] = {}
-    for reading in islice(window.readings, 1, None):
-        if (rows := reading.rows.get("statements")) is None:
-            return None
-        for row in rows:
-            old = found.setdefault(row["id"], {**row, "calls": 0.0, "seconds": 0.0, "rows": 0.0})
-            for name in ("calls", "seconds", "rows"):
-                old[name] += row[name]
-    return sorted(found.values(), key=lambda row: -row["seconds"])
-
-
 def slow_statements(window: Window) -> list[dict[str, Any]] | None:
     """Give the statements that are slow and were called often enough; None when not known."""
-    if (found := statements(window)) is None:
+    if (found := window.statements) is None:
         return None
     # pghero asks for so many calls in a day; what ran only once is nobody's request.
     least = max(2.0, _SLOW_CALLS * window.seconds / _DAY_SECONDS)
@@ -223,8 +212,14 @@ def slow(compute: Callable[[list[dict[str, Any]]], float]) -> Compute:
     return of_slow
 
 
+def slow_calls(window: Window) -> Known:
+    """Count the calls of slow statements a minute."""
+    calls = slow(lambda rows: sum(row["calls"] for row in rows))(window)
+    return None if calls is None else calls / window.seconds * _MINUTE_SECONDS
+
+
 def _statement_seconds(window: Window) -> Known:
-    found = statements(window)
+    found = window.statements
     return None if found is None else sum(row["seconds"] for row in found)
 
 
@@ -240,6 +235,7 @@ def unindexed(window: Window) -> list[dict[str, Any]] | None:
     if before is None or after is None:
         return None
     earlier = {row["name"]: row for row in before}
+    least = max(2.0, _LEAST_SCANS_PER_MINUTE * window.seconds / _MINUTE_SECONDS)
     found = []
     for row in after:
         # A table that was not large enough to be told of before has no window yet.
@@ -247,7 +243,7 @@ def unindexed(window: Window) -> list[dict[str, Any]] | None:
             continue
         change = {name: row[name] - old[name] for name in ("scans", "scanned", "index_scans")}
         looks = change["scans"] + change["index_scans"]
-        if change["scans"] < _LEAST_SCANS or change["index_scans"] >= _INDEX_PART * looks:
+        if change["scans"] < least or change["index_scans"] >= _INDEX_PART * looks:
             continue
         if row["live"] >= LARGE_ROWS and change["scanned"] / change["scans"] >= LARGE_ROWS:
             found.append({**row, **change})
@@ -269,13 +265,23 @@ def slow_scan_part(window: Window) -> Known:
     return ratio(sum(row["seconds"] for row in about), sum(row["seconds"] for row in found))
 
 
-def dead_part(window: Window) -> Known:
-    """Tell the largest part of dead rows, of tables that have many."""
+def dead_tables(window: Window) -> list[dict[str, Any]] | None:
+    """Give the tables with many dead rows and which `part` of all that is, the worst first."""
     rows: Iterable[Mapping[str, Any]] | None = window.after.rows.get("tables")
     if rows is None:
         return None
-    parts = [r["dead"] / (r["dead"] + r["live"]) for r in rows if r["dead"] > LARGE_ROWS]
-    return max(parts, default=0.0)
+    found = [
+        {**row, "part": row["dead"] / (row["dead"] + row["live"])}
+        for row in rows
+        if row["dead"] > LARGE_ROWS
+    ]
+    return sorted(found, key=lambda row: -row["part"])
+
+
+def dead_part(window: Window) -> Known:
+    """Tell the largest part of dead rows, of tables that have many."""
+    found = dead_tables(window)
+    return None if found is None else max((row["part"] for row in found), default=0.0)
 
 
 def blocked_by_idle(window: Window) -> Known:

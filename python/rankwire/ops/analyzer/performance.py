@@ -2,7 +2,8 @@
 
 `look` is called every few seconds and asks all sources at the same time. One that does not answer
 in time, or fails, is unavailable at that look: its figures are None, so its rules neither fire nor
-clear, and its health is not known. `report` computes everything from what the looks have kept; it
+clear, and its health is not known. A figure of a source that answered is quiet when it is None
+because too little happened. `report` computes everything from what the looks have kept; it
 asks nobody and changes nothing. For one event loop.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import structlog
 
 from rankwire.ops.analyzer import details, health
-from rankwire.ops.analyzer.advice import Adviser, Context, Curve, advise
+from rankwire.ops.analyzer.advice import Adviser, Context, advise
 from rankwire.ops.analyzer.advice_database import (
     advise_connections,
     advise_index,
@@ -28,7 +29,6 @@ from rankwire.ops.analyzer.advice_database import (
     advise_vacuum,
 )
 from rankwire.ops.analyzer.advice_others import (
-    advise_cache,
     advise_cpu,
     advise_files,
     advise_redis,
@@ -62,7 +62,6 @@ ADVISERS: Final[Mapping[str, Adviser]] = {
     "DATABASE_CONNECTIONS": advise_connections,
     "DATABASE_DEAD_TUPLES": advise_vacuum,
     "API_CPU_UTILIZATION": advise_cpu,
-    "CACHE_HIT_RATE": advise_cache,
     "REDIS_MEMORY": advise_redis,
     "REDIS_EVICTIONS": advise_redis,
     "WEBSOCKET_CONNECTIONS": advise_watchers,
@@ -84,27 +83,26 @@ class PerformanceAnalyzer:
         settings: Ops,
         *,
         skus: Mapping[str, str] | None = None,
-        curve: Curve | None = None,
     ) -> None:
         """Take over the sources; `close` closes them.
 
-        `skus` names what the operator pays for (`api`, `cache`), `curve` the miss ratio of caches.
+        `skus` names what the operator pays for (`api`, `cache`).
         """
         self._sources = {source.name: source for source in sources}
         self._rules = rules
         self._catalogue = catalogue
-        self._window_seconds = settings.window_seconds
         self._skus = skus or {}
-        self._curve = curve
-        self._histories = {name: History() for name in self._sources}
+        self._histories = {name: History(settings.window_seconds) for name in self._sources}
         self._absent: set[str] = set()
         self._under_way: dict[str, asyncio.Task[Reading]] = {}
         self._budget = Budget(rules.objectives.availability)
-        self._at = 0.0
+        self.at = 0.0
+        """Of the last look."""
         self._windows: dict[str, Window | None] = {}
-        self._figures = compute(self._windows) | self._burn()
+        self.figures: dict[str, Known] = compute(self._windows) | self._burn()
+        """What there was to see at the last look."""
         self.hourly = Hourly(self._by_id[resource.rule].figure for resource in RESOURCES)
-        """What triggers look back on; forgotten at a stop unless somebody keeps it."""
+        """What triggers look back on; forgotten at a stop."""
 
     async def look(self) -> None:
         """Ask all sources once, and follow the rules; one look at a time.
@@ -126,18 +124,20 @@ class PerformanceAnalyzer:
     def report(self) -> Report:
         """Say how the node is, by the last look."""
         sources = {name: self._status(name) for name in self._sources}
-        parts = health.of_sources(self._rules.rules, self._figures, sources)
+        parts = health.of_sources(self._rules.rules, self.figures, sources)
         bottlenecks = self._bottlenecks()
         return Report(
-            at=self._at,
-            window_seconds=self._window_seconds,
+            at=self.at,
+            window_seconds=max(
+                (window.seconds for window in self._windows.values() if window), default=0.0
+            ),
             overall=health.overall(parts, sources),
             health=parts,
             sources=sources,
-            figures=dict(self._figures),
+            figures=self.figures,
             bottlenecks=bottlenecks,
             recommendations=advise(self._context(), bottlenecks, ADVISERS),
-            triggers=make_triggers(self._rules.rules, self._figures, self.hourly),
+            triggers=make_triggers(self._rules.rules, self.figures, self.hourly),
         )
 
     async def close(self) -> None:
@@ -147,7 +147,15 @@ class PerformanceAnalyzer:
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=MOST_SECONDS)
         for source in self._sources.values():
-            await source.close()
+            try:
+                await source.close()
+            except Exception:  # noqa: BLE001  # one that fails must not keep the others open
+                _log.exception("source not closed", source=source.name)
+
+    @property
+    def active(self) -> list[Active]:
+        """The rules that have fired and not cleared, in the order of the table."""
+        return self._rules.active()
 
     @property
     def _by_id(self) -> dict[str, Rule]:
@@ -155,8 +163,12 @@ class PerformanceAnalyzer:
 
     def _take(self, name: str, task: asyncio.Task[Reading]) -> None:
         history = self._histories[name]
+        last = history.last
         try:
-            history.add(task.result())
+            reading = task.result()
+            if reading.trouble and (last is None or last.trouble != reading.trouble):
+                _log.warning("source unavailable", source=name, reason=reading.trouble)
+            history.add(reading)
         except AbsentError as error:
             self._absent.add(name)
             history.fail(str(error))
@@ -169,14 +181,21 @@ class PerformanceAnalyzer:
             history.fail(f"{type(error).__name__}: {error}")
 
     def _evaluate(self) -> None:
-        self._at = time.time()
-        self._windows = {
-            name: history.window(self._window_seconds) for name, history in self._histories.items()
+        self.at = time.time()
+        self._windows = {name: history.window() for name, history in self._histories.items()}
+        self.figures = compute(self._windows) | self._burn()
+        self._rules.look(self.figures, self.at, self._quiet())
+        self.hourly.add(self.figures, self.at)
+
+    def _quiet(self) -> set[str]:
+        """Name the figures that could be made, but for too little that happened."""
+        return {
+            name
+            for name, value in self.figures.items()
+            if value is None
+            and (window := self._windows.get(name.partition(".")[0])) is not None
+            and not name.startswith(tuple(window.unknown))
         }
-        self._figures = compute(self._windows)
-        self._figures |= self._burn()
-        self._rules.look(self._figures, self._at)
-        self.hourly.add(self._figures, self._at)
 
     def _burn(self) -> dict[str, Known]:
         history = self._histories.get("api")
@@ -192,6 +211,8 @@ class PerformanceAnalyzer:
         last = history.last
         at = None if last is None else last.at
         if history.trouble is None:
+            if last is not None and last.trouble:
+                return SourceStatus("unavailable", last.trouble, at, len(history))
             note = "" if last is None else last.note
             return SourceStatus("ok", note, at, len(history))
         absent = name in self._absent
@@ -199,9 +220,8 @@ class PerformanceAnalyzer:
         return SourceStatus(state, history.trouble, at, len(history))
 
     def _bottlenecks(self) -> list[Bottleneck]:
-        active = self._rules.active()
-        fired = [each.rule.id for each in active]
-        return in_order(self._bottleneck(each, fired) for each in active)
+        fired = [each.rule.id for each in self.active]
+        return in_order(self._bottleneck(each, fired) for each in self.active)
 
     def _bottleneck(self, active: Active, fired: list[str]) -> Bottleneck:
         rule = active.rule
@@ -215,17 +235,16 @@ class PerformanceAnalyzer:
             threshold=rule.bound,
             since=active.since,
             impact=rule.impact,
-            cause=cause_of(rule.id, fired, self._figures),
+            cause=cause_of(rule.id, fired, self.figures),
             details=details.of_rule(rule.id, source, self._windows),
         )
 
     def _context(self) -> Context:
         return Context(
-            figures=self._figures,
+            figures=self.figures,
             windows=self._windows,
             readings=list(self._histories.get("api", ())),
             rules=self._by_id,
             catalogue=self._catalogue,
             skus=self._skus,
-            curve=self._curve,
         )

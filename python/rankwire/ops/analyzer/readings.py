@@ -11,16 +11,24 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from rankwire.settings import MOST_INTERVALS
+from rankwire.times import BUCKETS
+
 if TYPE_CHECKING:
     from rankwire.ops.findings import Known
+    from rankwire.times import Times
 
-MOST_READINGS: Final = 720
-"""Readings kept of each source: an hour at one every five seconds."""
+# Rows that are needed of every reading of a window, the others only of the newest: each reading is
+# once the first of a window, with which the newest is compared.
+_KEPT_ROWS: Final = ("statements", "tables", "replication")
+# Columns of statements that are added up over a window.
+_ADDED: Final = ("calls", "seconds", "rows")
 
 
 class Buckets(msgspec.Struct, frozen=True):
@@ -32,6 +40,11 @@ class Buckets(msgspec.Struct, frozen=True):
     """Not cumulative; one more than bounds."""
     total: float
     """Seconds, all together."""
+
+    @classmethod
+    def of(cls, times: Times) -> Buckets:
+        """Take what was measured until now."""
+        return cls(BUCKETS, tuple(times.counts), times.total)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +63,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Tables, like statements or indexes, with the columns that the source documents."""
     note: str = ""
     """What the source could not tell this time, and why."""
+    trouble: str = ""
+    """Why a part of the source could not be asked; it counts as unavailable, the rest is told."""
+    unknown: Sequence[str] = ()
+    """How the names of figures begin of which this reading can tell nothing."""
 
 
 class UnavailableError(Exception):
@@ -88,6 +105,27 @@ class Window:
     def seconds(self) -> float:
         """Time between the two."""
         return self.after.at - self.before.at
+
+    @property
+    def unknown(self) -> set[str]:
+        """How the names of figures begin that a reading could tell nothing of."""
+        return {prefix for reading in self.readings for prefix in reading.unknown}
+
+    @cached_property
+    def statements(self) -> list[dict[str, Any]] | None:
+        """What each statement did within the window, those with the most time first.
+
+        None unless it is known of all of the window.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        for reading in islice(self.readings, 1, None):
+            if (rows := reading.rows.get("statements")) is None:
+                return None
+            for row in rows:
+                old = found.setdefault(row["id"], {**row, **dict.fromkeys(_ADDED, 0.0)})
+                for name in _ADDED:
+                    old[name] += row[name]
+        return sorted(found.values(), key=lambda row: -row["seconds"])
 
     def gauge(self, name: str) -> Known:
         """Tell what is at the end of the window."""
@@ -151,11 +189,16 @@ class Window:
 
 
 class History:
-    """The last readings of one source, and why the last attempt failed if it did."""
+    """The last readings of one source, and why the last attempt failed if it did.
 
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._readings: deque[Reading] = deque(maxlen=MOST_READINGS)
+    Bounded: `MOST_INTERVALS` readings and one, of which those that no window reaches any more have
+    no rows, and those within have only what windows compare.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Begin without any; windows are to be so long."""
+        self._seconds = seconds
+        self._readings: deque[Reading] = deque(maxlen=MOST_INTERVALS + 1)
         self.trouble: str | None = "not asked yet"
         """Why the newest attempt gave no reading; None when it did."""
 
@@ -165,8 +208,14 @@ class History:
         last = self.last
         if last is not None and (last.life != reading.life or last.at >= reading.at):
             self._readings.clear()
+        if self._readings:
+            self._strip(-1, _KEPT_ROWS)
         self._readings.append(reading)
         self.trouble = None
+        left = self._first() - 1
+        while left >= 0 and self._readings[left].rows:
+            self._strip(left, ())
+            left -= 1
 
     def fail(self, reason: str) -> None:
         """Note an attempt that failed. What was read before stays for windows to come."""
@@ -177,18 +226,27 @@ class History:
         """The newest reading, also when a later attempt failed."""
         return self._readings[-1] if self._readings else None
 
-    def window(self, seconds: float) -> Window | None:
-        """Give the window that ends with the newest reading and is about as long as asked.
+    def window(self) -> Window | None:
+        """Give the window that ends with the newest reading and is about as long as it is to be.
 
         None when the newest attempt failed, or there are not two readings of one life.
         """
         if self.trouble is not None or len(self._readings) <= 1:
             return None
-        after = self._readings[-1]
-        first = bisect_left(self._readings, after.at - seconds, key=lambda reading: reading.at)
-        first = min(first, len(self._readings) - 2)
-        *between, after = islice(self._readings, first + 1, None)
-        return Window(self._readings[first], after, between)
+        before, *between, after = islice(self._readings, self._first(), None)
+        return Window(before, after, between)
+
+    def _first(self) -> int:
+        """Find the reading that a window begins with."""
+        begin = self._readings[-1].at - self._seconds
+        first = bisect_left(self._readings, begin, key=lambda reading: reading.at)
+        return min(first, len(self._readings) - 2)
+
+    def _strip(self, number: int, kept: Sequence[str]) -> None:
+        """Forget all other rows of a reading."""
+        reading = self._readings[number]
+        rows = {name: rows for name, rows in reading.rows.items() if name in kept}
+        self._readings[number] = msgspec.structs.replace(reading, rows=rows)
 
     def __iter__(self) -> Iterator[Reading]:
         return iter(self._readings)

@@ -261,6 +261,17 @@ RULES: Final = (
         published=_USE,
     ),
     Rule(
+        id="WEBSOCKET_FANOUT",
+        figure="websocket.fanout_p99",
+        bound=0.1,
+        clear=0.05,
+        for_seconds=30,
+        clear_seconds=60,
+        severity="MEDIUM",
+        impact="The last of the watchers see a change late.",
+        published="Nielsen, response times: 0.1 s is the limit of what feels immediate",
+    ),
+    Rule(
         id="WEBSOCKET_CONNECTIONS",
         figure="websocket.connections_part",
         bound=0.9,

@@ -3,15 +3,17 @@
 A rule fires when its figure has been beyond its bound at every look for `for_seconds`, and clears
 when it has been within its clear level at every look for `clear_seconds`; between the two levels
 nothing changes. A look at which the figure is not known neither fires nor clears: whatever was
-being waited for has to begin anew. Thresholds may be replaced by a TOML file with a section for
-each rule; a rule or a key that does not exist is an error that names the nearest one.
+being waited for has to begin anew. A figure that is quiet has no value because nothing happens that
+it could be made of, which is as good as within its clear level. Thresholds may be replaced by a
+TOML file with a section for each rule; a rule or a key that does not exist is an error that names
+the nearest one.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -84,24 +86,28 @@ class RuleBook:
         self._clearing: dict[str, float] = {}
         self._active: dict[str, Active] = {}
 
-    def look(self, figures: Mapping[str, Known], at: float) -> None:
-        """Take the figures of one look; `at` is in seconds and not before the last one."""
+    def look(
+        self, figures: Mapping[str, Known], at: float, quiet: Container[str] = frozenset()
+    ) -> None:
+        """Take the figures of one look; `at` is in seconds and not before the last one.
+
+        `quiet` are the figures that have no value because nothing happens.
+        """
         for rule in self.rules:
             value = figures.get(rule.figure)
-            if value is None:
-                self._pending.pop(rule.id, None)
-                self._clearing.pop(rule.id, None)
-            elif rule.id in self._active:
-                self._look_whether_clear(rule, value, at)
-            else:
+            if rule.id not in self._active:
                 self._look_whether_beyond(rule, value, at)
+            elif value is None and rule.figure not in quiet:
+                self._clearing.pop(rule.id, None)
+            else:
+                self._look_whether_clear(rule, value, at)
 
     def active(self) -> list[Active]:
         """Give the rules that have fired, in the order of the table."""
         return [self._active[rule.id] for rule in self.rules if rule.id in self._active]
 
-    def _look_whether_beyond(self, rule: Rule, value: float, at: float) -> None:
-        if not rule.is_beyond(value):
+    def _look_whether_beyond(self, rule: Rule, value: Known, at: float) -> None:
+        if value is None or not rule.is_beyond(value):
             self._pending.pop(rule.id, None)
             return
         since = self._pending.setdefault(rule.id, at)
@@ -109,12 +115,12 @@ class RuleBook:
             del self._pending[rule.id]
             self._active[rule.id] = Active(rule, since, value)
 
-    def _look_whether_clear(self, rule: Rule, value: float, at: float) -> None:
-        active = self._active[rule.id]
-        self._active[rule.id] = Active(rule, active.since, value)
-        if not rule.is_clear(value):
-            self._clearing.pop(rule.id, None)
-            return
+    def _look_whether_clear(self, rule: Rule, value: Known, at: float) -> None:
+        if value is not None:
+            self._active[rule.id] = Active(rule, self._active[rule.id].since, value)
+            if not rule.is_clear(value):
+                self._clearing.pop(rule.id, None)
+                return
         since = self._clearing.setdefault(rule.id, at)
         if at - since >= rule.clear_seconds:
             del self._clearing[rule.id], self._active[rule.id]

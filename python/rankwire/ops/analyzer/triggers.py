@@ -2,8 +2,9 @@
 
 A resource's utilisation is its load times the time that each unit of load needs of it (the
 utilisation law, Denning and Buzen 1978), so in a straight line the limit is reached at
-load x limit / utilisation. Days are the Theil-Sen slope of hourly means of the utilisation, and
-only with a week of them: less says nothing about a week.
+load x limit / utilisation. Days are the Theil-Sen slope of hourly means of the utilisation since
+the start, and only with a week of them, of which at least half are known: less says nothing about a
+week. A slope is computed once an hour.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rankwire.ops.findings import Trigger
-from rankwire.ops.models.trend import theil_sen
+from rankwire.ops.models.trend import Trend, theil_sen
 
 if TYPE_CHECKING:
     from rankwire.ops.analyzer.rules import Rule
@@ -25,9 +26,12 @@ DAYS: Final = 7
 MOST_HOURS: Final = 24 * 90
 """Hourly means kept of each figure."""
 
+LEAST_HOURS: Final = DAYS * 24 // 2
+"""Hours of the last `DAYS` days that have to be known."""
+
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
-_INSUFFICIENT: Final = f"insufficient history: less than {DAYS} days"
+_INSUFFICIENT: Final = f"insufficient history: less than {DAYS} days since the start"
 
 
 class Resource(NamedTuple):
@@ -67,6 +71,7 @@ class Hourly:
             name: deque(maxlen=MOST_HOURS) for name in figures
         }
         self._hour: dict[str, list[float]] = {}
+        self._trends: dict[str, tuple[float, Trend | None]] = {}
 
     def add(self, figures: Mapping[str, Known], at: float) -> None:
         """Take the figures of a look, not before the last one."""
@@ -82,14 +87,20 @@ class Hourly:
             sums[1] += value
             points[-1] = (hour, sums[1] / sums[0])
 
-    def put(self, name: str, points: Sequence[tuple[float, float]]) -> None:
-        """Take over what was kept elsewhere of one figure, oldest first."""
-        if name in self._points:
-            self._points[name].extend(points)
-
     def points(self, name: str) -> list[tuple[float, float]]:
         """Give the means of a figure with their hours, oldest first."""
         return list(self._points.get(name, ()))
+
+    def trend(self, name: str) -> Trend | None:
+        """Give the growth of a figure each day, as it was when the hour began; see `trend_of`."""
+        points = self._points.get(name)
+        if not points:
+            return None
+        hour = points[-1][0]
+        kept = self._trends.get(name)
+        if kept is None or kept[0] != hour:
+            kept = self._trends[name] = hour, trend_of(points)
+        return kept[1]
 
 
 def make_triggers(
@@ -108,7 +119,7 @@ def _trigger(
     resource: Resource, rule: Rule, now: float, figures: Mapping[str, Known], hourly: Hourly
 ) -> Trigger:
     load = figures.get(resource.load)
-    days, note = days_left(hourly.points(rule.figure), now, rule.bound)
+    days, note = days_left(hourly.trend(rule.figure), now, rule.bound)
     return Trigger(
         resource=resource.name,
         figure=rule.figure,
@@ -122,11 +133,18 @@ def _trigger(
     )
 
 
-def days_left(points: Sequence[tuple[float, float]], now: float, limit: float) -> tuple[Known, str]:
+def trend_of(points: Sequence[tuple[float, float]]) -> Trend | None:
+    """Give the growth each day of hourly means; None where they say nothing about a week."""
+    begin = points[-1][0] - DAYS * _DAY
+    if points[0][0] > begin or sum(at > begin for at, _ in points) < LEAST_HOURS:
+        return None
+    return theil_sen([(at / _DAY, value) for at, value in points])
+
+
+def days_left(trend: Trend | None, now: float, limit: float) -> tuple[Known, str]:
     """Tell in how many days a figure reaches its limit, and what to know about that."""
-    if len(points) <= 1 or points[-1][0] - points[0][0] < DAYS * _DAY:
+    if trend is None:
         return None, _INSUFFICIENT
-    trend = theil_sen([(at / _DAY, value) for at, value in points])
     if now >= limit:
         return 0.0, "the limit is reached"
     if trend.low <= 0:

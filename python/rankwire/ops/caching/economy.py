@@ -27,7 +27,7 @@ HEAD_ROOM: Final = 0.2
 """Part of a server's processors that is kept free: the default of AWS Compute Optimizer."""
 
 
-class Bill(msgspec.Struct, frozen=True):
+class DatabaseCost(msgspec.Struct, frozen=True):
     """The database's price, now and for what is left of its load."""
 
     current: Known
@@ -90,7 +90,9 @@ def loads_with(loads: Sequence[float], freed: float, *, is_on: bool) -> list[flo
     return list(loads) if is_on else [*loads[:-1], max(0.0, loads[-1] - freed)]
 
 
-def bill(catalogue: Catalogue, sku: str, without: Sequence[float], left: Sequence[float]) -> Bill:
+def database_cost(
+    catalogue: Catalogue, sku: str, without: Sequence[float], left: Sequence[float]
+) -> DatabaseCost:
     """Price the database's servers now, and those that carry what is left of the load.
 
     A load is how many of a server's sessions work at a time, when there are most, the primary's
@@ -105,13 +107,14 @@ def bill(catalogue: Catalogue, sku: str, without: Sequence[float], left: Sequenc
     after = _cheapest(catalogue, price, left)
     if before is None or after is None:
         reason = "no server of its kind in the price table carries the load"
-        return Bill(now.monthly, None, None, [now], reason)
+        return DatabaseCost(now.monthly, None, None, [now], reason)
     realizable = max(0.0, min(before.line.monthly, now.monthly) - after.line.monthly)
     optimized = now.monthly - realizable
     if realizable == 0.0:
         reason = "what is left of the load needs the same servers: the time is freed, no bill falls"
-        return Bill(now.monthly, optimized, 0.0, [now], reason)
-    return Bill(now.monthly, optimized, realizable, [now, after.line], _step(after, servers, sku))
+        return DatabaseCost(now.monthly, optimized, 0.0, [now], reason)
+    reason = _step(after, servers, sku)
+    return DatabaseCost(now.monthly, optimized, realizable, [now, after.line], reason)
 
 
 def _cheapest(catalogue: Catalogue, price: Price, loads: Sequence[float]) -> _Fleet | None:

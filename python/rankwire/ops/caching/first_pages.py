@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from rankwire.ops.caching.curve import knee, sizes
 from rankwire.ops.caching.economy import freed
 from rankwire.ops.caching.meter import Count, Meter
@@ -51,6 +53,7 @@ class FirstPages:
         self._busiest: Known = None
         self._baseline: Known = None
         self._per_second: Known = None
+        self._busy_per_second = 0.0
 
     def look(self, now: float, *, apply: bool) -> None:
         """Measure, predict, turn it on or back."""
@@ -84,18 +87,22 @@ class FirstPages:
         self._busiest = float(max(counts.values())) if counts else None
         self._boards = [board for board, reads in counts.items() if reads > self._least_reads]
 
-    def _pages(self) -> int:
-        """Count the first pages of those boards that are read."""
+    def _reads(self) -> list[int]:
+        """Give how often each first page of those boards was read in the last minute."""
         boards = set(self._boards)
-        heavy = self._engine.traffic.heavy(_KIND, _MOST_PAGES)
-        names = (page.rpartition("?offset=0&limit=")[0] for page, _, _ in heavy)
-        return sum(name in boards for name in names)
+        heavy = self._engine.traffic.heavy(_KIND, _MOST_PAGES) if boards else []
+        return [
+            reads - error
+            for page, reads, error in heavy
+            if page.rpartition("?offset=0&limit=")[0] in boards
+        ]
 
     def _promise(self) -> Promise | None:
-        pages = self._pages() if self._boards else 0
-        if not pages or self._baseline is None:
+        reads = self._reads()
+        self._busy_per_second = sum(reads) / 60
+        if not reads or self._baseline is None:
             return None
-        (misses,) = self._engine.traffic.curve(_KIND, [pages]) or (None,)
+        (misses,) = self._engine.traffic.curve(_KIND, [len(reads)]) or (None,)
         return None if misses is None else Promise(1.0 - misses, self._baseline)
 
     def _missing(self) -> str:
@@ -164,4 +171,12 @@ class FirstPages:
         """Tell what of this node's processor time the hits save, in a month of so many hours."""
         stats = self._engine.page_stats()
         cost = (stats["built_seconds"], stats["built"])
-        return freed(self.strategy(), "processor", self._per_second, cost, hours)
+        strategy, per_second = self.strategy(), self._per_second
+        if self.switch.is_on:
+            # Of all first pages, like the questions and the rate without it; no promise is.
+            rate = self._all.rate
+            strategy = replace(strategy, measured_hit_rate=rate, predicted_hit_rate=None)
+        elif per_second is not None:
+            # Only those that would be kept would be found more often.
+            per_second = min(per_second, self._busy_per_second)
+        return freed(strategy, "processor", per_second, cost, hours)

@@ -2,8 +2,12 @@
 
 Promises: a look is cheap (counters, and once a window a curve and a question to the database) and
 never raises for the database; nothing is turned on but in the mode `apply`; what misses its
-prediction is taken back, see `switch`; all that is kept needs at most `ops.cache_mb`, a quarter of
-it for pages. A report is made of what is known, without waiting. For the event loop of the server.
+prediction is taken back, see `switch`; what strategies keep while they are on needs at most
+`ops.cache_mb`, a quarter of it for pages. A report is made of what is known, without waiting. For
+the event loop of the server.
+
+The cache of profiles that there is without caching has room for `LOCAL_ENTRIES`, whatever
+`ops.cache_mb` is: see `local_cache`.
 """
 
 from __future__ import annotations
@@ -18,15 +22,17 @@ import structlog
 from rankwire.ops.caching.economy import part_of
 from rankwire.ops.caching.first_pages import FirstPages
 from rankwire.ops.caching.load import Load
-from rankwire.ops.caching.memory import added_cost, free_bytes
+from rankwire.ops.caching.memory import added_cost
 from rankwire.ops.caching.money import Saved, money
 from rankwire.ops.caching.profile_cache import ProfileCache
-from rankwire.ops.caching.report import CachingReport, Freed, Mode, Strategy
+from rankwire.ops.caching.report import CachingReport, Freed, Mode
 from rankwire.ops.caching.switch import Limits
+from rankwire.ops.memory import free_bytes
 from rankwire.profiles import longest_seconds
 
 if TYPE_CHECKING:
     from rankwire._core import Engine
+    from rankwire.ops.caching.load import KnownLoad
     from rankwire.ops.findings import Known
     from rankwire.ops.prices import Catalogue
     from rankwire.profiles import Profiles
@@ -117,13 +123,15 @@ class IntelligentCaching:
     def report(self) -> CachingReport:
         """Tell all of it."""
         strategies = [strategy.strategy() for strategy in self._strategies]
-        pages, cache = (strategy.freed(self._catalogue.hours) for strategy in self._strategies)
-        saved = Saved(_per_second(cache), self._cache.switch.is_on)
         load = self._load.known if self._load is not None else None
+        hours = self._catalogue.hours
+        pages = self._pages.freed(hours)
+        cache = self._cache.freed(hours, load.read_seconds if load is not None else None)
+        saved = Saved(_per_second(cache), self._cache.switch.is_on, cache.is_bound)
         priced = money(
             self._catalogue, self._ops.database_sku, load, saved, self._thresholds.load_seconds
         )
-        added, why = added_cost(self._still_needed(strategies), free_bytes())
+        added, why = added_cost(self._still_needed(), free_bytes())
         net = None
         if priced.realizable is not None and added is not None:
             net = priced.realizable - added
@@ -132,10 +140,10 @@ class IntelligentCaching:
             at=time(),
             mode=self._mode,
             window_seconds=self._ops.window_seconds,
-            patterns=[strategy.pattern() for strategy in self._strategies],
+            patterns=[each.pattern() for each in self._strategies if self._mode != "off"],
             curves=[curve for curve in curves if curve is not None],
             strategies=strategies,
-            capacity_freed=[pages, self._with_part(cache, saved)],
+            capacity_freed=[pages, _with_part(cache, saved, load)],
             current_database_cost=priced.current,
             optimized_database_cost=priced.optimized,
             added_cache_cost=added,
@@ -145,21 +153,24 @@ class IntelligentCaching:
             reasons=priced.reasons | {"added_cache_cost": why},
         )
 
-    def _still_needed(self, strategies: Sequence[Strategy]) -> float:
-        """Tell how much more the caches may come to need: what is there is taken already."""
-        used = sum(each.memory_bytes or 0.0 for each in strategies if each.state == "on")
-        return max(0.0, self._ops.cache_mb * _MB - used)
+    def _still_needed(self) -> float:
+        """Tell how much more the caches may come to need: what is there is taken already.
 
-    def _with_part(self, freed: Freed, saved: Saved) -> Freed:
-        """Add what part of the database's time it is."""
-        mean = self._load.known.mean if self._load is not None else None
-        if mean is None or saved.per_second is None:
-            return freed
-        busy = mean + (saved.per_second if saved.is_on else 0.0)
-        return msgspec.structs.replace(freed, part=part_of(saved.per_second, busy))
+        Also by the profiles that are remembered without caching.
+        """
+        used = self._engine.page_stats()["bytes"] + self._profiles.local.bytes
+        return max(0.0, self._ops.cache_mb * _MB - used)
 
     def _see(self, members: Sequence[str]) -> None:
         self._cache.see(members, monotonic())
+
+
+def _with_part(freed: Freed, saved: Saved, load: KnownLoad | None) -> Freed:
+    """Add what part of the database's time it is, unless either is not known."""
+    if load is None or load.mean is None or saved.per_second is None or saved.is_bound:
+        return freed
+    busy = load.mean + (saved.per_second if saved.is_on else 0.0)
+    return msgspec.structs.replace(freed, part=part_of(saved.per_second, busy))
 
 
 def _per_second(freed: Freed) -> Known:

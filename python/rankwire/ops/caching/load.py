@@ -1,4 +1,4 @@
-"""How busy the database is, for all of its clients, and how busy it was at most.
+"""How busy the database is, for all of its clients, how busy it was at most, and for what reads.
 
 A load is how many sessions of a server work at a time, in the mean over a window.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from rankwire.storage import StorageError
-from rankwire.storage.busy import active_seconds
+from rankwire.storage.busy import active_seconds, profile_read_seconds
 
 if TYPE_CHECKING:
     from rankwire.storage.pool import Database
@@ -29,6 +29,8 @@ class KnownLoad(msgspec.Struct, frozen=True):
     seen_seconds: float
     """How much time `most` is about."""
     servers: int
+    read_seconds: float | None
+    """What a server works for one read of profiles, in the mean; None if that is not known."""
 
 
 class Load:
@@ -39,13 +41,14 @@ class Load:
         self._database = database
         self._seconds = seconds
         self._last: tuple[float, list[float]] | None = None
+        self._read_seconds: float | None = None
         self.restart()
 
     @property
     def known(self) -> KnownLoad:
         """Tell it."""
         servers = 1 if self._database.replica is None else 2
-        return KnownLoad(self._most, self._mean, self._seen_seconds, servers)
+        return KnownLoad(self._most, self._mean, self._seen_seconds, servers, self._read_seconds)
 
     def restart(self) -> None:
         """Forget the most there was: something has changed."""
@@ -61,8 +64,9 @@ class Load:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 active = await active_seconds(self._database)
+                self._read_seconds = await profile_read_seconds(self._database)
         except (StorageError, TimeoutError):
-            self._last, self._mean = None, None
+            self._last, self._mean, self._read_seconds = None, None, None
             return
         self._last = now, active
         if last is None or len(active) != len(last[1]):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rankwire.ops.caching.economy import HOUR_SECONDS, bill, loads_with, loads_without
+from rankwire.ops.caching.economy import HOUR_SECONDS, database_cost, loads_with, loads_without
 from rankwire.ops.findings import CostLine, Known
 from rankwire.ops.prices import PriceError
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _NO_SERVER: Final = "profiles are in SQLite, in this process: no database server is paid for"
 _NO_SKU: Final = "ops.database_sku is empty, so what the database costs is not known"
+_BOUND: Final = (
+    "only an upper bound of the freed time is known: how long the database works for a read is "
+    "measured by pg_stat_statements, which is not there or has not seen one yet"
+)
 _ALL: Final = ("current_database_cost", "optimized_database_cost", "realizable_saving")
 
 
@@ -37,6 +41,8 @@ class Saved(msgspec.Struct, frozen=True):
     """Seconds of its work each second."""
     is_on: bool
     """Whether they do so already; otherwise they would."""
+    is_bound: bool
+    """Whether it is only an upper bound, of which no money can be promised."""
 
 
 def money(
@@ -53,10 +59,11 @@ def money(
         now = catalogue.line(sku, load.servers)
     except PriceError as error:
         return _nothing(f"ops.database_sku: {error}")
-    if load.most is None or saved.per_second is None or load.seen_seconds < least_seconds:
-        return _only(now, _why_not(load, saved, least_seconds))
     loads, freed, is_on = load.most, saved.per_second, saved.is_on
-    found = bill(
+    is_short = load.seen_seconds < least_seconds
+    if loads is None or freed is None or saved.is_bound or is_short:
+        return _only(now, _why_not(load, saved, least_seconds))
+    found = database_cost(
         catalogue,
         sku,
         loads_without(loads, freed, is_on=is_on),
@@ -79,5 +86,7 @@ def _why_not(load: KnownLoad, saved: Saved, least_seconds: float) -> str:
         return "how busy the database is could not be measured yet"
     if saved.per_second is None:
         return "how much of the database's time hits save is not known yet"
+    if saved.is_bound:
+        return _BOUND
     seen, least = load.seen_seconds / HOUR_SECONDS, least_seconds / HOUR_SECONDS
     return f"the load was measured for {seen:,.1f} hours only; its peak shows in {least:,.0f}"

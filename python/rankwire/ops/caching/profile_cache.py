@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from rankwire.local_cache import LOCAL_ENTRIES, LOCAL_SECONDS
 from rankwire.ops.caching.curve import knee, sizes
 from rankwire.ops.caching.economy import freed
@@ -205,8 +207,15 @@ class ProfileCache:
             memory_bytes=local.bytes if switch.is_on else needed,
         )
 
-    def freed(self, hours: float) -> Freed:
-        """Tell what of the database's time the hits save, in a month of so many hours."""
-        # Those that Redis answered included: they cost the database nothing.
-        cost = (self._profiles.cost.seconds, self._profiles.local.counts.misses)
-        return freed(self.strategy(), "database", self._per_second, cost, hours)
+    def freed(self, hours: float, read_seconds: Known) -> Freed:
+        """Tell what of the database's time the hits save, in a month of so many hours.
+
+        `read_seconds` is what the database works for one read of profiles, in the mean; without it
+        the time until the answers were there is an upper bound.
+        """
+        cost = self._profiles.cost
+        seconds = cost.seconds if read_seconds is None else cost.reads * read_seconds
+        # Misses that Redis answered included: they cost the database nothing.
+        each = (seconds, self._profiles.local.counts.misses)
+        found = freed(self.strategy(), "database", self._per_second, each, hours)
+        return replace(found, is_bound=read_seconds is None)

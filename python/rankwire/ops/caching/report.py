@@ -83,21 +83,28 @@ class Freed(msgspec.Struct, frozen=True):
     hits_per_second: Known
     """More of them than without the strategy."""
     miss_seconds: Known
-    """Measured mean cost of a miss, of a profile or a page. From the database it is the time until
-    the answer was there, that of waiting and of the network included: an upper bound. With Redis
-    it is the mean over the misses that Redis answered as well, and hits spare Redis first."""
+    """Measured mean cost of a miss, of a profile or a page. With Redis it is the mean over the
+    misses that Redis answered as well, and hits spare Redis first."""
     monthly_seconds: Known
     part: Known
     """Of all the time that the database works; None for the processor, and where not known."""
+    is_bound: bool = False
+    """Whether the times are only upper bounds: without pg_stat_statements it is not known how long
+    the database worked, only when the answer was there, after waiting and the network as well."""
 
 
 class CachingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What caching does, or would do, on one node."""
+    """What caching does, or would do, on one node.
+
+    The costs are those of the whole database, which all nodes share, and so is the saving: each
+    node tells what its hits alone save of it. Adding up the reports of nodes counts it twice.
+    """
 
     at: float
     mode: Mode
     window_seconds: float
     patterns: list[Pattern]
+    """Empty in the mode `off`, in which nobody counts."""
     curves: list[Curve]
     strategies: list[Strategy]
     capacity_freed: list[Freed]

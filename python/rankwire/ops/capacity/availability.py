@@ -29,7 +29,7 @@ class Availability(msgspec.Struct, frozen=True):
 
     availability: float
     minutes_down: float
-    """In a month of 730 hours."""
+    """In a month, whose hours are those of the price table."""
     parts: list[Part]
 
 
@@ -49,8 +49,8 @@ def part(name: str, each: float, instances: int, needed: int, source: str) -> Pa
     return Part(name, each, instances, needed, parallel(each, instances, needed), source)
 
 
-def serial(parts: Iterable[Part]) -> Availability:
-    """Tell how often all parts are up at once."""
+def serial(parts: Iterable[Part], hours: float) -> Availability:
+    """Tell how often all parts are up at once, in a month of so many hours."""
     chain = list(parts)
     value = prod(one.availability for one in chain)
-    return Availability(value, (1 - value) * 730 * 60, chain)
+    return Availability(value, (1 - value) * hours * 60, chain)

@@ -6,7 +6,7 @@ traffic. Load balancers are billed by the highest of their dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, Literal
 
@@ -17,11 +17,11 @@ from rankwire.ops.capacity.fleet import Sizing, TierPlan
 from rankwire.ops.capacity.scenario import Reference, Scenario, Stated
 from rankwire.ops.capacity.units import Units
 from rankwire.ops.findings import CostLine
-from rankwire.ops.prices import Catalogue, Price, PriceError, total
+from rankwire.ops.optimizer.reservations import RESERVED
+from rankwire.ops.prices import HOURLY, Catalogue, Price, PriceError, total
 
 EGRESS: Final = "egress:internet"
 CROSS_ZONE: Final = "egress:cross_az"
-RESERVED: Final = "reserved_1y_no_upfront"
 
 Balancer = Literal["alb", "nlb"]
 
@@ -96,7 +96,7 @@ def capacity_units(
     return CapacityUnits(dimensions[highest], highest, dimensions)
 
 
-class Bill:
+class FleetBill:
     """Makes the lines of one scenario."""
 
     def __init__(self, scenario: Scenario, units: Units, catalogue: Catalogue) -> None:
@@ -146,23 +146,49 @@ class Bill:
 
 
 def reserved(
-    lines: Iterable[CostLine], catalogue: Catalogue, discounts: Reference
+    lines: Iterable[CostLine],
+    catalogue: Catalogue,
+    skus: Collection[str],
+    discounts: Mapping[str, float],
 ) -> list[CostLine]:
-    """Take off what is paid less for a year: by prices of the table, or by assumed discounts."""
-    changed = []
-    for line in lines:
-        price = catalogue.price(line.sku)
-        off = discounts.discounts.get(price.kind) if line.unit == "hour" else None
-        if line.sku in discounts.reserved:
-            if (amount := price.number(RESERVED)) is None:
-                raise PriceError(f"the price table has no reserved price of {line.sku}")
-        elif off is not None:
-            amount = line.unit_price * (1 - off)
-        else:
-            amount = line.unit_price
-        monthly = line.quantity * amount if amount != line.unit_price else line.monthly
-        changed.append(msgspec.structs.replace(line, unit_price=amount, monthly=monthly))
-    return changed
+    """Take off what is paid less for a year without upfront payment.
+
+    These SKUs have the table's reserved price, with its date. Other prices by the hour fall by the
+    discount of their kind, if there is one; it is assumed, and the line says that as its source.
+    Raises PriceError.
+    """
+    return [_reserved(line, catalogue.price(line.sku), skus, discounts) for line in lines]
+
+
+def _reserved(
+    line: CostLine, price: Price, skus: Collection[str], discounts: Mapping[str, float]
+) -> CostLine:
+    off = discounts.get(price.kind) if line.unit == HOURLY else None
+    day = line.date
+    if line.sku in skus:
+        if (amount := price.number(RESERVED)) is None:
+            raise PriceError(f"the price table has no reserved price of {line.sku}")
+        source = f"{_reserved_source(price)}, reserved for a year"
+        day = reserved_date(price)
+    elif off is not None:
+        amount = line.unit_price * (1 - off)
+        source = f"assumed to be {off:.0%} less than {line.source}"
+    else:
+        return line
+    monthly = line.quantity * amount
+    return msgspec.structs.replace(
+        line, unit_price=amount, monthly=monthly, source=source, date=day
+    )
+
+
+def reserved_date(price: Price) -> str:
+    """Tell when the reserved price was read, which may be before the other."""
+    return str(price.attributes.get("reserved_date", price.date))
+
+
+def _reserved_source(price: Price) -> str:
+    """Tell who said the reserved price, which an import of newer prices may have kept."""
+    return str(price.attributes.get("reserved_source", price.source))
 
 
 def bytes_paid(money: float, egress: Price) -> float:
@@ -197,8 +223,8 @@ class Beside:
     def topology(self, reference: Reference) -> ReferencePlan:
         """Price a way to buy the stated topology."""
         lines = [self._catalogue.line(item.sku, item.quantity) for item in reference.items]
-        lines = reserved(lines, self._catalogue, reference)
-        return self.lines(reference.name, reference.note, lines)
+        lines = reserved(lines, self._catalogue, reference.reserved, reference.discounts)
+        return self.lines(reference.name, _note(reference), lines)
 
     def lines(self, name: str, note: str, lines: list[CostLine]) -> ReferencePlan:
         """Say what lines without egress leave of the stated total."""
@@ -208,3 +234,11 @@ class Beside:
         each = paid * _GB / (self._catalogue.hours * 3600) / self._connections
         with_egress = total([*lines, self._egress])
         return ReferencePlan(name, note, lines, monthly, left, each, with_egress)
+
+
+def _note(reference: Reference) -> str:
+    """Say what was given with a topology and is in no price table."""
+    if not reference.discounts:
+        return reference.note
+    given = ", ".join(f"{kind} {off:.0%}" for kind, off in sorted(reference.discounts.items()))
+    return f"{reference.note} Discounts are assumed, as given: {given}.".lstrip()

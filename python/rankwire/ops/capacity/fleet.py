@@ -22,16 +22,19 @@ from rankwire.ops.capacity import model
 from rankwire.ops.capacity.model import Audience, Load
 from rankwire.ops.capacity.scenario import Fleet, Scenario
 from rankwire.ops.capacity.units import Units
+from rankwire.ops.findings import Known
 from rankwire.ops.models import queueing
 from rankwire.ops.prices import Architecture, Catalogue, Kind, Price
+from rankwire.settings import Storage
+from rankwire.storage.pool import OWN_CONNECTIONS
 
 MOST_NODES: Final = 1024
 """Most machines of one tier that are thought about."""
 
 _GB: Final = 1024**3
 _RESERVED_FILES: Final = 1000
-_SESSIONS_OF_NODE: Final = 13
-"""Most connections of a node to PostgreSQL: its pool of 8 and five more."""
+_SESSIONS_OF_NODE: Final = Storage().pool_size + OWN_CONNECTIONS
+"""Most connections of a node to PostgreSQL, by the default settings."""
 _BYTES_OF_SESSION: Final = 9_531_392
 """RDS allows one connection for so many bytes of memory, and 5,000 at most."""
 _CACHE_NODES: Final = 2
@@ -55,12 +58,13 @@ class TierPlan(msgspec.Struct, frozen=True, kw_only=True):
     instances: int
     needed: int
     """With so many it would do if nothing were ever lost."""
-    cores: float
-    """Used by one of them when all are there."""
+    cores: Known
+    """Used by one of them when all are there; None of the cache, whose cores nobody has measured,
+    and so are both utilisations."""
     usable_cores: float
     """Of one machine."""
-    utilisation: float
-    utilisation_after_loss: float
+    utilisation: Known
+    utilisation_after_loss: Known
     """When a zone or the spare machines are lost, whichever is more."""
     memory_gb: float
     """Used by one of them after the loss."""
@@ -255,10 +259,10 @@ class Sizing:
             sku=found[0].sku,
             instances=_CACHE_NODES,
             needed=1,
-            cores=0,
+            cores=None,
             usable_cores=vcpu,
-            utilisation=0,
-            utilisation_after_loss=0,
+            utilisation=None,
+            utilisation_after_loss=None,
             memory_gb=kept / _GB,
         )
 

@@ -86,10 +86,8 @@ class Traffic(msgspec.Struct, frozen=True):
 
     evaluations: float
     deliveries: float
-    frame_bytes: float
-    """WebSocket frames, heads and pings included."""
     wire_bytes: float
-    """The same with TLS and TCP/IP: what leaves a load balancer."""
+    """WebSocket frames, heads and pings included, with TLS and TCP/IP: what leaves for players."""
 
 
 def gathered(rate: float, seconds: float) -> float:
@@ -198,7 +196,7 @@ def traffic(audience: Audience, units: Units) -> Traffic:
         + (personal + shared + pings) * units["bytes_frame"]
     )
     around = (personal + shared + pings) * (TCP_BYTES + TLS_BYTES)
-    return Traffic(evaluations, personal + shared, frames, frames + around)
+    return Traffic(evaluations, personal + shared, frames + around)
 
 
 def answer_bytes(load: Load, units: Units) -> float:

@@ -15,11 +15,12 @@ from msgspec import Meta
 
 from rankwire.ops.capacity import availability, bill, model
 from rankwire.ops.capacity.availability import Availability
-from rankwire.ops.capacity.bill import Bill, Bytes, CapacityUnits, ReferencePlan
+from rankwire.ops.capacity.bill import Bytes, CapacityUnits, FleetBill, ReferencePlan
 from rankwire.ops.capacity.fleet import Choice, Sizing, TierPlan
-from rankwire.ops.capacity.scenario import Demand, Fleet, Reference, Scenario, Stated
+from rankwire.ops.capacity.scenario import Demand, Fleet, Scenario, Stated
 from rankwire.ops.capacity.units import Units
 from rankwire.ops.findings import CostLine
+from rankwire.ops.optimizer.reservations import RESERVED
 from rankwire.ops.prices import Architecture, Catalogue, oldest, total
 
 MEASURED: Final = Path(__file__).parent.parent / "data" / "measured"
@@ -140,7 +141,7 @@ class CapacityPlanner:
             balancer=bill.capacity_units(unit, scenario, leaving),
             claims=claims,
             unmeasured=unmeasured,
-            availability=_availability(scenario, tiers),
+            availability=_availability(scenario, tiers, self._catalogue.hours),
             stated=stated,
             references=self._beside(scenario, lines),
             sensitivity=list(self._sensitivity(scenario, arch, sizing, tiers, lines)),
@@ -155,7 +156,9 @@ class CapacityPlanner:
         sizing = Sizing(scenario, self._units, self._catalogue, choice)
         tiers = sizing.plan()
         sent = bill.outgoing(sizing, self._units)
-        lines = Bill(scenario, self._units, self._catalogue).lines(tiers, sent.live + sent.answers)
+        lines = FleetBill(scenario, self._units, self._catalogue).lines(
+            tiers, sent.live + sent.answers
+        )
         return sizing, tiers, sent, lines
 
     def _beside(self, scenario: Scenario, lines: list[CostLine]) -> list[ReferencePlan]:
@@ -224,7 +227,7 @@ class CapacityPlanner:
         row = _Rows(total(lines))
         other: Architecture = "x86_64" if arch == "arm64" else "arm64"
         yield row(f"{other} machines", self._priced(scenario, Choice(other))[3])
-        yield self._reserved(scenario, lines, row("reserved for a year", lines))
+        yield self._reserved(tiers, lines, row)
         valkey = Choice(arch, "cache-valkey")
         yield row("Valkey instead of Redis", self._priced(scenario, valkey)[3])
         yield row(
@@ -244,7 +247,7 @@ class CapacityPlanner:
         self, scenario: Scenario, sizing: Sizing, tiers: list[TierPlan], row: _Rows
     ) -> Iterator[Row]:
         """Change what no machine depends on: the load balancer, and what leaves."""
-        made = Bill(scenario, self._units, self._catalogue)
+        made = FleetBill(scenario, self._units, self._catalogue)
         sent = bill.outgoing(sizing, self._units)
         leaving = sent.live + sent.answers
         yield row("NLB that ends TLS", made.lines(tiers, leaving, balancer="nlb"))
@@ -275,21 +278,17 @@ class CapacityPlanner:
         )
         return self._priced(other, Choice(arch))[3]
 
-    def _reserved(self, scenario: Scenario, lines: list[CostLine], row: Row) -> Row:
-        """Price a year's reservation: the table's prices where it has them, else assumptions."""
-        discounts: Mapping[str, float] = next(
-            (one.discounts for one in scenario.references if one.discounts), _DISCOUNTS
-        )
-        known = [
-            line.sku
-            for line in lines
-            if self._catalogue.price(line.sku).number(bill.RESERVED) is not None
-        ]
-        terms = Reference(name=row.name, items=[], discounts=dict(discounts), reserved=known)
-        monthly = total(bill.reserved(lines, self._catalogue, terms))
-        words = ", ".join(f"{kind} {part:.0%}" for kind, part in sorted(discounts.items()))
-        note = f"assumed discounts: {words}; from the table: {', '.join(known) or 'none'}"
-        return Row(row.name, monthly, round(monthly - (row.monthly - row.difference), 2), note)
+    def _reserved(self, tiers: list[TierPlan], lines: list[CostLine], row: _Rows) -> Row:
+        """Price a year's reservation of what the table has a reserved price of."""
+        prices = {tier.sku: self._catalogue.price(tier.sku) for tier in tiers}
+        known = [sku for sku, price in prices.items() if price.number(RESERVED) is not None]
+        left = [sku for sku in prices if sku not in known]
+        dated = (f"{sku} of {bill.reserved_date(prices[sku])}" for sku in known)
+        note = f"by the price table: {', '.join(dated) or 'none'}"
+        if left:
+            note += f"; it has no reserved price of {', '.join(left)}, which stay as they are"
+        changed = bill.reserved(lines, self._catalogue, known, {})
+        return row("reserved for a year", changed, note)
 
     def _caveats(self, scenario: Scenario, lines: list[CostLine]) -> list[str]:
         day, speed = oldest(lines), scenario.fleet.core_speed
@@ -304,11 +303,7 @@ class CapacityPlanner:
         return caveats
 
 
-_DISCOUNTS: Final = {"ec2": 0.34, "rds-pg": 0.33}
-"""Assumed for a year without upfront payment, where a scenario says nothing else."""
-
-
-def _availability(scenario: Scenario, tiers: list[TierPlan]) -> Availability | None:
+def _availability(scenario: Scenario, tiers: list[TierPlan], hours: float) -> Availability | None:
     """Chain the tiers; without Redis nodes go on through PostgreSQL, so it is not in the chain."""
     sla = scenario.sla
     if not {"balancer", "machine", "database"} <= sla.keys():
@@ -325,4 +320,4 @@ def _availability(scenario: Scenario, tiers: list[TierPlan]) -> Availability | N
             parts.append(one)
     both = sla["database"]
     parts.append(availability.part("database", both.availability, 1, 1, both.source))
-    return availability.serial(parts)
+    return availability.serial(parts, hours)

@@ -141,7 +141,8 @@ class Reference(_Strict, frozen=True):
     name: Name
     items: list[Item]
     discounts: dict[str, Share] = {}
-    """Taken off all prices of a kind, like `ec2`; assumptions."""
+    """Taken off all prices of a kind, like `ec2`. They are given, and no prices: assumptions, which
+    the plan says of them."""
     reserved: list[str] = []
     """SKUs that are paid at the reserved price of the table."""
     note: str = ""

@@ -13,6 +13,7 @@ from rankwire.ops.capacity.availability import Availability
 from rankwire.ops.capacity.plan import Plan
 from rankwire.ops.capacity.scenario import Stated
 from rankwire.ops.capacity.units import Unit
+from rankwire.ops.report import words
 
 
 class Sheet(msgspec.Struct, frozen=True):
@@ -62,24 +63,19 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def dollars(amount: float) -> str:
-    """Write money."""
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
-
-
 def summary(plan: Plan) -> str:
     """Say the result in a few sentences."""
     demand = plan.demand
     machines = sum(tier.instances for tier in plan.tiers)
-    words = (
+    said = (
         f"{demand.users:,.0f} users, {demand.updates_per_minute:,.0f} updates a minute and "
         f"{demand.connections:,.0f} connections need {machines} machines and cost "
-        f"{dollars(plan.monthly)} a month in {plan.region}, of which egress is "
-        f"{dollars(plan.egress)}."
+        f"{words.money(plan.monthly)} a month in {plan.region}, of which egress is "
+        f"{words.money(plan.egress)}."
     )
     if plan.stated is not None:
-        words += f" Stated for it was {dollars(plan.stated.monthly)}: {plan.stated.topology}."
-    return words
+        said += f" Stated for it was {words.money(plan.stated.monthly)}: {plan.stated.topology}."
+    return said
 
 
 def _tiers(plan: Plan) -> Sheet:
@@ -88,8 +84,8 @@ def _tiers(plan: Plan) -> Sheet:
             tier.tier,
             f"{tier.instances} x {tier.sku}",
             str(tier.needed),
-            f"{tier.utilisation:.0%}",
-            f"{tier.utilisation_after_loss:.0%}",
+            words.figure(tier.utilisation, "ratio"),
+            words.figure(tier.utilisation_after_loss, "ratio"),
             f"{tier.memory_gb:.2f}",
             f"{tier.connections:,.0f}" if tier.connections else "",
         )
@@ -111,13 +107,13 @@ def _bill(plan: Plan) -> Sheet:
             line.sku,
             f"{line.quantity:,.1f} {line.unit}",
             f"{line.unit_price:.6g}",
-            dollars(line.monthly),
+            words.money(line.monthly),
             line.date,
-            line.source.partition(",")[0].partition(" (")[0],
+            words.source(line.source),
         )
         for line in plan.lines
     ]
-    rows.append(("in all", "", "", dollars(plan.monthly), "", ""))
+    rows.append(("in all", "", "", words.money(plan.monthly), "", ""))
     balancer = plan.balancer
     foot = [
         (
@@ -167,10 +163,10 @@ def _references(plan: Plan) -> Sheet:
     rows = [
         (
             reference.name,
-            dollars(reference.monthly),
-            dollars(reference.left),
+            words.money(reference.monthly),
+            words.money(reference.left),
             f"{reference.bytes_per_connection:.1f}",
-            dollars(reference.with_egress),
+            words.money(reference.with_egress),
             reference.note,
         )
         for reference in plan.references
@@ -185,7 +181,7 @@ def _references(plan: Plan) -> Sheet:
 
 def _sensitivity(plan: Plan) -> Sheet:
     rows = [
-        (row.name, dollars(row.monthly), dollars(row.difference), row.note)
+        (row.name, words.money(row.monthly), words.money(row.difference), row.note)
         for row in plan.sensitivity
     ]
     return Sheet("With one thing changed", ("change", "a month", "difference", "note"), rows)

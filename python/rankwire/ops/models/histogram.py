@@ -12,7 +12,7 @@ from the first on, which keeps the promise for small values as well.
 from __future__ import annotations
 
 from math import ceil, isfinite, log
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -58,17 +58,6 @@ class DecayingHistogram(msgspec.Struct):
         self._refer(at)
         self.weights[self._bucket(value)] += weight * self._worth(at)
 
-    def merge(self, other: Self) -> None:
-        """Count all that another histogram has. Raises ValueError if its buckets are others."""
-        if _shape(self) != _shape(other):
-            raise ValueError("the histograms have different buckets")
-        if other.reference is None:
-            return
-        self._refer(other.newest)
-        worth = self._worth(other.reference)
-        for bucket, weight in enumerate(other.weights):
-            self.weights[bucket] += weight * worth
-
     def quantile(self, part: float) -> float:
         """Give the bound below which this part of the weight lies.
 
@@ -86,13 +75,6 @@ class DecayingHistogram(msgspec.Struct):
                 if reached >= part * total:
                     break
         return self._bound(last)
-
-    @property
-    def total(self) -> float:
-        """All weight, as it is worth when the newest value was measured."""
-        if self.reference is None:
-            return 0.0
-        return sum(self.weights) / self._worth(self.newest)
 
     def _bound(self, bucket: int) -> float:
         return float(min(self.most, self.first * self.ratio**bucket))
@@ -122,7 +104,3 @@ class DecayingHistogram(msgspec.Struct):
             shrunk = 2.0 ** ((self.reference - self.newest) / self.half_life_seconds)
             self.weights = [weight * shrunk for weight in self.weights]
             self.reference = self.newest
-
-
-def _shape(one: DecayingHistogram) -> tuple[float, float, float, float]:
-    return one.first, one.most, one.ratio, one.half_life_seconds

@@ -215,7 +215,7 @@ def _change(usage: Usage, change: _Change, line: CostLine) -> Action:
         confidence=confidence(usage),
         caveats=_caveats(usage, need, target),
         verify="max_over_time(rate(process_cpu_seconds_total[5m])[14d:5m])",
-        apply=_command(usage.name, target.price),
+        apply="" if usage.measured else _command(usage.name, target.price),
     )
     text = (
         f"of the recorded hours had a moment that needs more than {target.vcpu:g} processors; "

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from rankwire.ops.analyzer.readings import UnavailableError
 from rankwire.ops.findings import Known
-from rankwire.ops.memory import CGROUPS, PROC, read_memory
+from rankwire.ops.memory import CGROUPS, PROC, figure, group, read_memory
 from rankwire.ops.optimizer.usage import Sample
 
 # Columns of the first line of /proc/stat that are work: all but idle, waiting for a disk, and the
@@ -40,27 +40,18 @@ class OwnUsage:
         memory = read_memory(self._proc, self._cgroups)
         if memory is None:
             raise UnavailableError("the kernel does not tell how much memory is used")
-        group = self._group() if memory.by == "cgroup" else None
-        sample = Sample(at=time.time(), memory_bytes=memory.used, life=self._life)
-        if group is None:
+        ours = group(self._proc, self._cgroups) if memory.by == "cgroup" else None
+        sample = Sample(at=time.time(), memory_bytes=memory.used, life=self._life, by=memory.by)
+        if ours is None:
             return replace(sample, cpu_seconds=self._machine_seconds())
-        used = _figure(group / "cpu.stat", "usage_usec")
+        used = figure(ours / "cpu.stat", "usage_usec")
         return replace(
             sample,
             cpu_seconds=None if used is None else used / 1e6,
-            periods=_figure(group / "cpu.stat", "nr_periods"),
-            throttled=_figure(group / "cpu.stat", "nr_throttled"),
-            ooms=_figure(group / "memory.events", "oom_kill"),
+            periods=figure(ours / "cpu.stat", "nr_periods"),
+            throttled=figure(ours / "cpu.stat", "nr_throttled"),
+            ooms=figure(ours / "memory.events", "oom_kill"),
         )
-
-    def _group(self) -> Path | None:
-        """Find the control group of version 2; version 1 counts elsewhere and is not read."""
-        with suppress(OSError):
-            text = (self._proc / "self" / "cgroup").read_text(encoding="utf-8")
-            for line in text.splitlines():
-                if line.startswith("0::"):
-                    return self._cgroups / line.removeprefix("0::").lstrip("/")
-        return None
 
     def _machine_seconds(self) -> Known:
         with suppress(OSError, ValueError, IndexError):
@@ -68,10 +59,3 @@ class OwnUsage:
                 words = file.readline().split()
             return sum(float(words[column]) for column in _WORK) / os.sysconf("SC_CLK_TCK")
         return None
-
-
-def _figure(file: Path, name: str) -> Known:
-    with suppress(OSError, ValueError, KeyError):
-        rows = dict(line.split() for line in file.read_text(encoding="ascii").splitlines())
-        return float(rows[name])
-    return None

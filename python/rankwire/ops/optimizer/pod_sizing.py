@@ -35,9 +35,10 @@ MOST_THROTTLED: Final = 0.25
 PEAK_DAYS: Final = 8
 
 _MB: Final = 1024**2
+_NAMED: Final = "The patch takes the Deployment and its container to be named like the workload."
 
 
-class Requests(NamedTuple):
+class PodRequests(NamedTuple):
     """What a pod asks for; None where it is left as it is and not known."""
 
     cores: float | None
@@ -60,21 +61,21 @@ def size_pod(usage: Usage) -> Action | Refusal | None:
     return _change(usage, now, wanted)
 
 
-def requests(usage: Usage) -> Requests:
+def requests(usage: Usage) -> PodRequests:
     """Tell what it asks for now."""
-    return Requests(usage.place.requested_cores, usage.place.requested_memory_bytes)
+    return PodRequests(usage.place.requested_cores, usage.place.requested_memory_bytes)
 
 
-def asked(action: Action) -> Requests:
+def asked(action: Action) -> PodRequests:
     """Tell what an action of `size_pod` would have it ask for."""
     inputs = action.draft.inputs
     cores, memory = inputs["wanted_cores"], inputs["wanted_memory_bytes"]
-    return Requests(
+    return PodRequests(
         cores if isinstance(cores, float) else None, memory if isinstance(memory, float) else None
     )
 
 
-def _wanted(usage: Usage, now: Requests) -> Requests:
+def _wanted(usage: Usage, now: PodRequests) -> PodRequests:
     """Round up to a thousandth of a core and a MB, as Kubernetes writes them."""
     cores, memory = now
     if "cpu" not in usage.place.autoscaled:
@@ -84,7 +85,7 @@ def _wanted(usage: Usage, now: Requests) -> Requests:
         factor = OOM_FACTOR if usage.ooms else MEMORY_FACTOR
         peak = max(LEAST_MEMORY, usage.memory_peak(PEAK_DAYS) * factor)
         memory = float(ceil(peak / _MB) * _MB)
-    return Requests(cores, memory)
+    return PodRequests(cores, memory)
 
 
 def _differ(now: float | None, wanted: float | None) -> bool:
@@ -93,7 +94,7 @@ def _differ(now: float | None, wanted: float | None) -> bool:
     return now is None or abs(wanted - now) > LEAST_CHANGE * now
 
 
-def _change(usage: Usage, now: Requests, wanted: Requests) -> Action:
+def _change(usage: Usage, now: PodRequests, wanted: PodRequests) -> Action:
     name = f"requests:{usage.name}"
     is_more = (wanted.cores or 0) > (now.cores or 0) or (wanted.memory or 0) > (now.memory or 0)
     draft = Recommendation(
@@ -121,17 +122,17 @@ def _change(usage: Usage, now: Requests, wanted: Requests) -> Action:
         confidence=confidence(usage),
         caveats=[
             "Saves nothing by itself: only a node that is no longer rented does.",
-            "The patch takes the Deployment and its container to be named like the workload.",
+            *([] if usage.measured else [_NAMED]),
         ],
         verify="sum by (container) (kube_pod_container_resource_requests)",
-        apply=_patch(usage.name, wanted),
+        apply="" if usage.measured else _patch(usage.name, wanted),
     )
     return Action(
         draft=draft, replaces=(), risks=_risks(usage, name, wanted), freed=_freed(now, wanted)
     )
 
 
-def _describe(name: str, wanted: Requests) -> str:
+def _describe(name: str, wanted: PodRequests) -> str:
     parts = []
     if wanted.cores is not None:
         parts.append(f"{wanted.cores:g} cores")
@@ -144,14 +145,14 @@ def _predict(figure: str, unit: str, now: float | None, wanted: float | None) ->
     return [] if now is None or wanted is None else [Prediction(figure, unit, now, wanted)]
 
 
-def _freed(now: Requests, wanted: Requests) -> Capacity:
+def _freed(now: PodRequests, wanted: PodRequests) -> Capacity:
     """Count only what is known to be asked for now."""
     cores = 0.0 if now.cores is None or wanted.cores is None else now.cores - wanted.cores
     memory = 0.0 if now.memory is None or wanted.memory is None else now.memory - wanted.memory
     return Capacity(cores=cores, memory_bytes=memory)
 
 
-def _risks(usage: Usage, name: str, wanted: Requests) -> list[Risk]:
+def _risks(usage: Usage, name: str, wanted: PodRequests) -> list[Risk]:
     risks = []
     if wanted.cores is not None:
         replayed = usage.over(wanted.cores, 0).moments
@@ -164,7 +165,7 @@ def _risks(usage: Usage, name: str, wanted: Requests) -> list[Risk]:
     return risks
 
 
-def _patch(name: str, wanted: Requests) -> str:
+def _patch(name: str, wanted: PodRequests) -> str:
     """Write a strategic merge patch of a Deployment."""
     ask, limit = [], ["              cpu: null\n"]
     if wanted.cores is not None:
@@ -190,7 +191,7 @@ def pool_item(sku: str) -> str:
 
 
 def shrink_pool(
-    node: Machine, nodes: int, pods: Sequence[Requests], catalogue: Catalogue
+    node: Machine, nodes: int, pods: Sequence[PodRequests], catalogue: Catalogue
 ) -> Action | Refusal | None:
     """Find how many nodes of one kind the pods leave over; None when it is none."""
     sku = node.price.sku

@@ -71,7 +71,7 @@ def reserve(
     `window` has the hours since 1970 that the bill is about. None when nothing is worth it.
     """
     sku = machines[0].place.instance
-    stable = [usage for usage in machines if len(usage.seen) > STABLE * len(window)]
+    stable = [usage for usage in machines if len(usage.paid(window)) > STABLE * len(window)]
     if not stable:
         return None
     if len(window) < FEWEST_DAYS * 24:
@@ -91,7 +91,7 @@ def reserve(
 
 def _running(machines: Sequence[Usage], window: range) -> list[int]:
     """Count the machines that ran in each hour."""
-    found = Counter(hour for usage in machines for hour in usage.seen)
+    found = Counter(hour for usage in machines for hour in usage.paid(window))
     return [found[hour] for hour in window]
 
 
@@ -174,7 +174,7 @@ def _reserved_line(price: Price, terms: Terms, hours: float) -> CostLine:
         unit=price.unit,
         unit_price=terms.reserved,
         monthly=hours * terms.reserved,
-        source=price.source,
+        source=str(price.attributes.get("reserved_source", price.source)),
         date=_date(price),
     )
 

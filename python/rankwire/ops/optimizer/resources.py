@@ -18,7 +18,7 @@ from rankwire.ops.optimizer import journal_costs, storage_tiers
 from rankwire.ops.optimizer.inventory import Inventory
 from rankwire.ops.optimizer.machine_sizing import machine_item, machine_of, size_machine
 from rankwire.ops.optimizer.pod_sizing import (
-    Requests,
+    PodRequests,
     asked,
     pool_item,
     requests,
@@ -26,7 +26,14 @@ from rankwire.ops.optimizer.pod_sizing import (
     size_pod,
 )
 from rankwire.ops.optimizer.reservations import reserve
-from rankwire.ops.optimizer.savings import Action, Bill, Capacity, OptimizationReport, Refusal, Risk
+from rankwire.ops.optimizer.savings import (
+    Action,
+    Capacity,
+    Ledger,
+    OptimizationReport,
+    Refusal,
+    Risk,
+)
 from rankwire.ops.optimizer.storage_tiers import Horizon, stored_item
 from rankwire.ops.optimizer.usage import Usage
 from rankwire.ops.prices import Catalogue, PriceError
@@ -71,9 +78,11 @@ class _Run:
         self._freed = Capacity()
         usages = told.workloads.values()
         self._pods = [usage for usage in usages if _is_pod(usage)]
-        self._machines = [usage for usage in usages if not _is_pod(usage)]
+        others = [usage for usage in usages if not _is_pod(usage)]
+        self._machines = [usage for usage in others if usage.place.instance]
+        self._refused += [_unplaced(usage) for usage in others if not usage.place.instance]
         self._window = _window([usage.seen for usage in usages if usage.seen])
-        self._bill = Bill(self._items())
+        self._bill = Ledger(self._items())
 
     def report(self) -> OptimizationReport:
         """Find all there is, in the order in which one thing rules out another."""
@@ -124,6 +133,9 @@ class _Run:
         return [self._catalogue.line(sku, quantity)]
 
     def _uptime(self, usage: Usage) -> float:
+        # Also before an hour of it was seen.
+        if usage.measured:
+            return 1.0
         return len(usage.seen) / max(1, len(self._window))
 
     def _take(self, finding: Finding) -> None:
@@ -156,7 +168,7 @@ class _Run:
             self._take(reserve(machines, self._window, self._catalogue))
 
     def _size_pods(self) -> None:
-        pools: dict[str, list[Requests]] = defaultdict(list)
+        pools: dict[str, list[PodRequests]] = defaultdict(list)
         for usage in self._pods:
             finding = size_pod(usage)
             self._take(finding)
@@ -166,7 +178,7 @@ class _Run:
             if pool_item(sku) in self._bill:
                 self._take(self._shrink(sku, count, pools[sku]))
 
-    def _shrink(self, sku: str, count: int, pods: Sequence[Requests]) -> Finding:
+    def _shrink(self, sku: str, count: int, pods: Sequence[PodRequests]) -> Finding:
         node = machine_of(self._catalogue.price(sku))
         if node is None or not pods:
             reason = "none of its pods is known" if node else "the price table has no size of it"
@@ -187,10 +199,14 @@ class _Run:
 
 
 def _is_pod(usage: Usage) -> bool:
-    """Tell it from what has a machine of its own."""
+    """Tell it from what has a machine of its own: it asks for a part, or was only given one."""
     place = usage.place
     asks = place.requested_cores is not None or place.requested_memory_bytes is not None
-    return asks or not place.instance
+    return asks or usage.measured == "cgroup"
+
+
+def _unplaced(usage: Usage) -> Refusal:
+    return Refusal(usage.name, "RIGHT_SIZE_INSTANCE", "nothing says what it runs on")
 
 
 def _window(seen: Sequence[Sequence[int]]) -> range:

@@ -86,7 +86,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     freed: Capacity = Capacity()
 
 
-class Bill:
+class Ledger:
     """What is paid each month, by item."""
 
     def __init__(self, items: Mapping[str, Sequence[CostLine]]) -> None:

@@ -25,7 +25,7 @@ from rankwire.ops.models.histogram import DecayingHistogram
 from rankwire.storage.backup import BackupError, output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 KEPT_DAYS: Final = 60
 MOST_WORKLOADS: Final = 500
@@ -73,6 +73,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was killed for its memory."""
     life: str = ""
     """Changes whenever it is started anew."""
+    by: Literal["", "cgroup", "machine"] = ""
+    """What a server measured of itself; empty for what somebody else has measured."""
 
 
 class Hour(msgspec.Struct, array_like=True, gc=False):
@@ -158,14 +160,21 @@ class Usage(msgspec.Struct):
         if cores is not None or seen.restarts:
             self._put(seen)
 
-    def merge(self, other: Self) -> None:
-        """Add what another store has seen of the same workload at other times."""
-        self.cores.merge(other.cores)
-        for hour in other.hours:
-            self._put(msgspec.structs.replace(hour))
-        if other.last is not None and (self.last is None or self.last.at < other.last.at):
-            self.last = other.last
-            self.place = self.place if other.place == Place() else other.place
+    @property
+    def measured(self) -> Literal["", "cgroup", "machine"]:
+        """What it is of, if a server has measured itself: see `Sample.by`.
+
+        Its name is then no id of anything.
+        """
+        return self.last.by if self.last is not None else ""
+
+    def paid(self, window: range) -> Sequence[int]:
+        """Give the hours of a window, since 1970, in which its machine was paid for.
+
+        They are those in which it was seen. But a server that is down does not measure itself,
+        while its machine is paid for all the time.
+        """
+        return window if self.measured else self.seen
 
     @property
     def samples(self) -> int:
@@ -272,19 +281,10 @@ class UsageStore:
             self._add(Usage(name))
         return self.workloads[name]
 
-    def merge(self, other: UsageStore) -> None:
-        """Add what another store has seen at other times. Raises UsageError."""
-        for name, usage in other.workloads.items():
-            self.workload(name).merge(usage)
-
     def encode(self) -> bytes:
         """Make the content of a file; quick enough for where the samples are taken."""
         content = msgspec.json.encode(list(self.workloads.values()))
         return b"%s %d %s\n%s" % (MAGIC, FORMAT, _digest(content), content)
-
-    def save(self, path: Path) -> None:
-        """Write the file whole or not at all. Raises UsageError."""
-        write(path, self.encode())
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -2,7 +2,9 @@
 
 Promises: nothing here stops the server or blocks its event loop. A file that cannot be read is said
 to be so, left as it is and not written to; the node then only remembers since its start. A crash
-loses at most `SAVE_SECONDS` of history. For the event loop that it was made on.
+loses at most `SAVE_SECONDS` of history. The file has one workload, `OWN`, whatever the node is
+called; others that it had are gone with the next save. A limit of memory that comes or goes begins
+the history anew. Once made, which blocks, for one event loop.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ import structlog
 
 from rankwire.ops.analyzer.readings import UnavailableError
 from rankwire.ops.optimizer.own_usage import OwnUsage
-from rankwire.ops.optimizer.usage import UsageError, UsageStore, write
+from rankwire.ops.optimizer.usage import Place, Sample, Usage, UsageError, UsageStore, write
+
+OWN: Final = "this node"
+"""The name of the workload; names of pods change, and their histories would remain."""
 
 SAMPLE_SECONDS: Final = 15.0
 SAVE_SECONDS: Final = 300.0
@@ -25,24 +30,24 @@ _log = structlog.get_logger(__name__)
 
 
 class UsageKeeper:
-    """Samples this node into a store."""
+    """Samples this node."""
 
-    def __init__(self, path: Path | None, name: str, own: OwnUsage | None = None) -> None:
-        """Read the file, if there is to be one. `name` is the node's, by which it is kept."""
-        self.store = UsageStore()
+    def __init__(self, path: Path | None, sku: str, own: OwnUsage | None = None) -> None:
+        """Read the file, if there is to be one, which blocks. `sku` is the machine's, or empty."""
         self._path = path
-        self._name = name
+        self._place = Place(instance=sku)
         self._own = own or OwnUsage()
         self._sampled = float("-inf")
         self._saved = monotonic()
+        self.usage = Usage(OWN)
+        """What is known of the node."""
         try:
             if path is not None:
-                self.store = UsageStore.load(path)
-            self.store.workload(name)
+                self.usage = UsageStore.load(path).workloads.get(OWN, self.usage)
         except UsageError as error:
             _log.warning("history of usage is not kept", reason=str(error))
             self._path = None
-            self.store = UsageStore()
+        self.usage.place = self._place
 
     async def look(self) -> None:
         """Measure and save, each when it is time; may be called as often as one likes."""
@@ -54,7 +59,7 @@ class UsageKeeper:
             except UnavailableError as error:
                 _log.debug("usage is not known", reason=str(error))
             else:
-                self.store.workload(self._name).sample(sample)
+                self._take(sample)
         if now - self._saved >= SAVE_SECONDS:
             await self.save()
 
@@ -64,6 +69,12 @@ class UsageKeeper:
             return
         self._saved = monotonic()
         try:
-            await asyncio.to_thread(write, self._path, self.store.encode())
+            await asyncio.to_thread(write, self._path, UsageStore([self.usage]).encode())
         except UsageError as error:
             _log.warning("history of usage is not saved", reason=str(error))
+
+    def _take(self, sample: Sample) -> None:
+        """Add a sample; a history of something else, of a machine or a part of it, ends."""
+        if self.usage.measured not in {"", sample.by}:
+            self.usage = Usage(OWN, self._place)
+        self.usage.sample(sample)

@@ -142,14 +142,16 @@ def _value(value: object) -> str:
     return words.plain(msgspec.json.encode(value).decode())
 
 
-def ordered(recommendations: Sequence[Recommendation]) -> list[Recommendation]:
+def ordered(
+    recommendations: Sequence[Recommendation], most: int = MOST_ADVICE
+) -> list[Recommendation]:
     """Put the most pressing first, of equals the one that costs less, and leave out the last."""
 
     def key(one: Recommendation) -> tuple[int, float]:
         monthly = math.inf if one.monthly is None else one.monthly
         return -SEVERITIES.index(one.priority), monthly
 
-    return sorted(recommendations, key=key)[:MOST_ADVICE]
+    return sorted(recommendations, key=key)[:most]
 
 
 def prediction_line(one: Prediction) -> str:

@@ -22,6 +22,7 @@ def caching(found: Mapping[str, Any]) -> Iterator[Markup]:
         yield tag("p", money.FOREIGN)
         return
     yield tag("p", f"ops.caching is {report.mode}.")
+    yield lines(map(money.pattern_line, report.patterns[: content.MOST_ROWS]))
     yield table(
         money.STRATEGY_HEADS, map(money.strategy_cells, report.strategies[: content.MOST_ROWS])
     )
@@ -60,16 +61,16 @@ def machines(found: Mapping[str, Any]) -> Iterator[Markup]:
     if report is None:
         yield tag("p", money.FOREIGN)
         return
-    yield _bars(
-        "Cost a month",
-        [
-            _bar("now", report.current_monthly, "series"),
-            _bar("if all of this is done", report.optimized_monthly, "then"),
-        ],
-    )
+    yield tag("p", money.bill_line(report))
+    if report.current_costs:
+        now = _bar("now", report.current_monthly, "series")
+        then = _bar("if all of this is done", report.optimized_monthly, "then")
+        yield _bars("Cost a month", [now, then])
     yield from map(article, content.ordered(report.recommendations))
-    yield lines(map(money.risk_line, report.risk_assessment[: content.MOST_ROWS]))
-    yield lines(map(money.refusal_line, report.refused[: content.MOST_ROWS]))
+    left = content.more(len(report.recommendations), content.MOST_ADVICE)
+    if left or not report.recommendations:
+        yield tag("p", left or money.NOTHING)
+    yield lines(money.machine_notes(report))
     yield from _prices(report.current_costs)
 
 

@@ -7,17 +7,18 @@ Bounded: of each figure that a plot is made of the newest `MOST_POINTS` values, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rankwire.ops.report.bundle import HISTORY, MOST_EPISODES, MOST_POINTS, Episode, Points
 
 if TYPE_CHECKING:
-    from rankwire.ops.findings import Known, Report
+    from rankwire.ops.analyzer.rules import Active
+    from rankwire.ops.findings import Known
 
 
 class Recorder:
-    """Takes every report of one analyzer, in their order."""
+    """Takes every look of one analyzer, in their order."""
 
     def __init__(self, names: Sequence[str] = HISTORY) -> None:
         """Keep the figures of these names."""
@@ -26,17 +27,17 @@ class Recorder:
         self._lasting: dict[str, Episode] = {}
         self._over: deque[Episode] = deque(maxlen=MOST_EPISODES)
 
-    def add(self, report: Report) -> None:
-        """Remember a report. A figure that it does not have was not known."""
+    def add(self, at: float, figures: Mapping[str, Known], active: Iterable[Active]) -> None:
+        """Remember a look. A figure that it does not have was not known."""
         for name in self._names:
             known = self._points.get(name)
-            value = report.figures.get(name)
+            value = figures.get(name)
             if known is None:
                 if value is None:
                     continue
                 known = self._points[name] = deque(maxlen=MOST_POINTS)
-            known.append((report.at, value))
-        self._follow(report)
+            known.append((at, value))
+        self._follow(at, active)
 
     def history(self) -> dict[str, Points]:
         """Give the values of every figure that was ever known, oldest first."""
@@ -47,9 +48,9 @@ class Recorder:
         every = [*self._over, *self._lasting.values()]
         return every[-MOST_EPISODES:]
 
-    def _follow(self, report: Report) -> None:
-        now = {one.type: Episode(one.type, one.severity, one.since) for one in report.bottlenecks}
+    def _follow(self, at: float, active: Iterable[Active]) -> None:
+        now = {one.rule.id: Episode(one.rule.id, one.rule.severity, one.since) for one in active}
         for name, episode in self._lasting.items():
             if name not in now or now[name].since != episode.since:
-                self._over.append(Episode(episode.type, episode.severity, episode.since, report.at))
+                self._over.append(Episode(episode.type, episode.severity, episode.since, at))
         self._lasting = now

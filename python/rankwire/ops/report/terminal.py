@@ -18,7 +18,9 @@ from rich.text import Text
 from rankwire.ops.report import content, money, words
 
 if TYPE_CHECKING:
-    from rankwire.ops.findings import Recommendation
+    from rankwire.ops.caching.report import CachingReport
+    from rankwire.ops.findings import CostLine, Recommendation
+    from rankwire.ops.optimizer.savings import OptimizationReport
     from rankwire.ops.report.bundle import Bundle, Points
 
 _STYLES: Final = {
@@ -125,11 +127,7 @@ def _recommendations(bundle: Bundle) -> Iterator[RenderableType]:
 
 
 def _recommendation(one: Recommendation) -> RenderableType:
-    head = Text(overflow="fold")
-    head.append(f"{one.priority} ", _STYLES[one.priority.lower()])
-    head.append(f"{words.plain(one.action)} {words.plain(one.resource)}", "bold")
-    head.append(f", {content.total(one)}, confidence {one.confidence}")
-    lines = [_text(words.plain(one.description))]
+    lines: list[RenderableType] = []
     if one.because:
         lines.append(_text(f"for {words.plain(one.because)}", "dim"))
     lines += [_text(content.prediction_line(each)) for each in one.predicted[: content.MOST_LINES]]
@@ -137,10 +135,21 @@ def _recommendation(one: Recommendation) -> RenderableType:
     lines += [_text(f"but: {words.plain(each)}") for each in one.caveats[: content.MOST_LINES]]
     lines.append(_text(f"model: {words.plain(one.model)}; {content.inputs(one)}", "dim"))
     lines.append(_text(f"verify: {words.plain(one.verify)}"))
-    if one.apply:
-        lines.append(_text("apply:"))
-        lines.append(_text(words.block(one.apply), "cyan"))
-    return Group(head, Padding(Group(*lines), (0, 0, 0, 2)))
+    if not one.apply:
+        return Group(_headline(one), Padding(Group(*lines), (0, 0, 0, 2)))
+    lines.append(_text("apply:"))
+    # Not wrapped and not moved: it is there to be copied.
+    apply = Text(words.block(one.apply), style="cyan", no_wrap=True, overflow="ignore")
+    return Group(_headline(one), Padding(Group(*lines), (0, 0, 0, 2)), apply)
+
+
+def _headline(one: Recommendation) -> RenderableType:
+    """Say what to do in two lines."""
+    head = Text(overflow="fold")
+    head.append(f"{one.priority} ", _STYLES[one.priority.lower()])
+    head.append(f"{words.plain(one.action)} {words.plain(one.resource)}", "bold")
+    head.append(f", {content.total(one)}, confidence {one.confidence}")
+    return Group(head, Padding(_text(words.plain(one.description)), (0, 0, 0, 2)))
 
 
 def _triggers(bundle: Bundle) -> Iterator[RenderableType]:
@@ -185,33 +194,50 @@ def sparks(points: Points) -> str:
     return drawn
 
 
-def _caching(bundle: Bundle) -> Iterator[RenderableType]:
+def _caching(bundle: Bundle) -> Iterable[RenderableType]:
     if bundle.caching is None:
-        return
+        return ()
     report = money.read_caching(bundle.caching)
-    if report is None:
-        yield _text(money.FOREIGN)
-        return
+    return (_text(money.FOREIGN),) if report is None else caching(report)
+
+
+def caching(report: CachingReport) -> Iterator[RenderableType]:
+    """Show what is read, what caching does about it, and what that is worth."""
     yield _text(f"ops.caching is {report.mode}.")
+    yield from map(_text, map(money.pattern_line, report.patterns[: content.MOST_ROWS]))
     if report.strategies:
-        yield _table(money.STRATEGY_HEADS, map(money.strategy_cells, report.strategies))
-    for freed in report.capacity_freed:
+        rows = map(money.strategy_cells, report.strategies[: content.MOST_ROWS])
+        yield _table(money.STRATEGY_HEADS, rows)
+    for freed in report.capacity_freed[: content.MOST_ROWS]:
         yield _text(f"room: {money.freed_line(freed)}")
+    for curve in report.curves[: content.MOST_ROWS]:
+        yield _text(money.curve_line(curve, report))
     yield _table(("money", ""), money.caching_costs(report))
+    yield from _prices(report.lines)
 
 
-def _machines(bundle: Bundle) -> Iterator[RenderableType]:
+def _machines(bundle: Bundle) -> Iterable[RenderableType]:
     if bundle.optimization is None:
-        return
+        return ()
     report = money.read_optimization(bundle.optimization)
-    if report is None:
-        yield _text(money.FOREIGN)
-        return
-    now, then = words.money(report.current_monthly), words.money(report.optimized_monthly)
-    yield _text(f"{now} a month now, {then} if all of this is done.")
-    for one in content.ordered(report.recommendations):
-        yield _recommendation(one)
-    for risk in report.risk_assessment[: content.MOST_ROWS]:
-        yield _text(money.risk_line(risk))
-    for refusal in report.refused[: content.MOST_ROWS]:
-        yield _text(money.refusal_line(refusal), "dim")
+    return (_text(money.FOREIGN),) if report is None else machines(report)
+
+
+def machines(
+    report: OptimizationReport, *, full: bool = True, most: int = content.MOST_ADVICE
+) -> Iterator[RenderableType]:
+    """Show what machines cost and what to do for it; all of that only if `full`."""
+    yield _text(money.bill_line(report))
+    show = _recommendation if full else _headline
+    yield from map(show, content.ordered(report.recommendations, most))
+    left = content.more(len(report.recommendations), most)
+    if left or not report.recommendations:
+        yield _text(left or money.NOTHING)
+    yield from (_text(line, "dim") for line in money.machine_notes(report))
+    if full:
+        yield from _prices(report.current_costs)
+
+
+def _prices(lines: Sequence[CostLine]) -> Iterator[RenderableType]:
+    for line in lines[: content.MOST_ROWS]:
+        yield _text(f"price: {content.cost_line(line)}", "dim")

@@ -119,6 +119,11 @@ def moment(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def source(name: str) -> str:
+    """Shorten where a price comes from to who said it, for a column of a table."""
+    return name.partition(",")[0].partition(" (")[0]
+
+
 def named(name: str) -> str:
     """Write the name of a figure as words: `database.pool_utilization` is `pool utilization`."""
     return plain(name.rpartition(".")[2].replace("_", " "))

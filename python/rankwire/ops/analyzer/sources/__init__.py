@@ -19,7 +19,6 @@ from rankwire.ops.analyzer.sources.cache import CacheSource
 from rankwire.ops.analyzer.sources.database import PostgresSource, SqliteSource
 from rankwire.ops.analyzer.sources.host import HostSource
 from rankwire.ops.analyzer.sources.websocket import WebsocketSource
-from rankwire.ops.lifecycle import Keeper
 from rankwire.ops.metrics import Requests
 from rankwire.sync.region import Region
 from rankwire.writer import Writer
@@ -38,9 +37,9 @@ class Watched(msgspec.Struct, frozen=True):
     hub: _core.Hub | None
     region: Region | None
     requests: Mapping[str, Requests]
-    """By operation, as the API counts them."""
-    keeper: Keeper | None = None
-    """What archives the journal, if anything does."""
+    """By operation, as the API counts them; those that clients call."""
+    most_connections: int = 0
+    """Most watchers of the hub and its processes at once."""
 
 
 def make_sources(watched: Watched, loop_lag: LoopLag, settings: Settings) -> list[Source]:
@@ -50,18 +49,11 @@ def make_sources(watched: Watched, loop_lag: LoopLag, settings: Settings) -> lis
     """
     database = watched.beside.database
     kept = SqliteSource(settings.storage.path) if database is None else PostgresSource(database)
+    host = HostSource()
     return [
-        ApiSource(
-            watched.writer,
-            watched.region,
-            watched.requests,
-            loop_lag,
-            settings.limits.pending_submits,
-        ),
+        ApiSource(watched, loop_lag, host, settings.limits.pending_submits),
         kept,
         CacheSource(watched.writer.engine, watched.beside.profiles, settings.redis.url),
-        WebsocketSource(
-            watched.hub, settings.live.max_connections * max(1, settings.live.processes)
-        ),
-        HostSource(),
+        WebsocketSource(watched.hub, watched.most_connections),
+        host,
     ]

@@ -1,9 +1,10 @@
 """The source `api`: requests, the event loop, the write queue and the processor, in this process.
 
-Gauges: `pending`, `pending_limit`, `cores`, `sync_lag` (with other nodes). Totals: `requests`,
-`errors` (answers with 5xx), `cpu_seconds` of the process, `loop_seconds` of the event loop's
-thread, `submits`, `commits`, `not_committed`. Times: `requests`, `commits`, `loop_lag`, and
-`operation.NAME` for every operation.
+Gauges: `pending`, `pending_limit`, `cores` as the host last told, `sync_lag` (with other nodes).
+Totals: `requests`, `errors` (answers with 5xx), `cpu_seconds` of the process, `loop_seconds` of the
+event loop's thread, `submits`, `commits`, `not_committed`. Times: `requests`, `commits`,
+`loop_lag`, and `operation.NAME` for every operation. Requests are those of clients: no probes, no
+metrics, no analytics.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rankwire.ops.analyzer.readings import Buckets, Reading
-from rankwire.ops.analyzer.sources.cores import read_cores
 from rankwire.times import BUCKETS
 
 if TYPE_CHECKING:
+    from rankwire.ops.analyzer.sources import Watched
+    from rankwire.ops.analyzer.sources.host import HostSource
     from rankwire.ops.loop_lag import LoopLag
     from rankwire.ops.metrics import Requests
-    from rankwire.sync.region import Region
-    from rankwire.writer import Writer
 
 _ERROR_CLASS = 5
 
@@ -31,18 +31,14 @@ class ApiSource:
     name = "api"
 
     def __init__(
-        self,
-        writer: Writer,
-        region: Region | None,
-        requests: Mapping[str, Requests],
-        loop_lag: LoopLag,
-        pending_limit: int,
+        self, watched: Watched, loop_lag: LoopLag, host: HostSource, pending_limit: int
     ) -> None:
         """Read these; `pending_limit` is how many writes may wait."""
-        self._writer = writer
-        self._region = region
-        self._requests = requests
+        self._writer = watched.writer
+        self._region = watched.region
+        self._requests: Mapping[str, Requests] = watched.requests
         self._loop_lag = loop_lag
+        self._host = host
         self._pending_limit = pending_limit
         self._kept: dict[str, Buckets] = {}
 
@@ -53,8 +49,9 @@ class ApiSource:
         gauges = {
             "pending": float(stats["pending_ops"]),
             "pending_limit": float(self._pending_limit),
-            "cores": read_cores(),
         }
+        if (cores := self._host.cores) is not None:
+            gauges["cores"] = cores
         if self._region is not None:
             gauges["sync_lag"] = self._region.stats()["lag_seconds"]
         totals = {
@@ -76,17 +73,16 @@ class ApiSource:
             f"operation.{name}": self._keep(name, each) for name, each in self._requests.items()
         }
         times["requests"] = _sum(times.values())
-        appended = self._writer.append_times
-        times["commits"] = Buckets(BUCKETS, tuple(appended.counts), appended.total)
-        times["loop_lag"] = self._loop_lag.buckets()
+        times["commits"] = Buckets.of(self._writer.append_times)
+        times["loop_lag"] = Buckets.of(self._loop_lag.times)
         return times
 
     def _keep(self, name: str, counted: Requests) -> Buckets:
         """Give the buckets of an operation: the same ones again while nothing was added."""
         kept = self._kept.get(name)
-        if kept is None or kept.total != counted.seconds:
-            kept = Buckets(BUCKETS, tuple(counted.by_seconds), counted.seconds)
-            self._kept[name] = kept
+        # Not by the seconds: some answers take none that anybody counts.
+        if kept is None or kept.counts != tuple(counted.times.counts):
+            kept = self._kept[name] = Buckets.of(counted.times)
         return kept
 
 

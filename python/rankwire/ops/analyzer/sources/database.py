@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from rankwire.ops.analyzer.readings import Buckets, Reading, UnavailableError
 from rankwire.storage import StorageError
-from rankwire.storage.pool import WAIT_BUCKETS
 from rankwire.storage.vitals import PostgresVitals
 
 if TYPE_CHECKING:
     from rankwire.storage.pool import Database, Pool
+    from rankwire.storage.vitals import Vitals
 
 POOLS: Final = ("primary", "replica")
 """Names of the pools that there may be."""
@@ -59,10 +59,18 @@ class PostgresSource:
             life=vitals.life,
             gauges=gauges,
             totals=totals,
-            times={f"pool.{each.name}": _times(each) for each in pools},
+            times={f"pool.{each.name}": Buckets.of(each.waits) for each in pools},
             rows=vitals.rows,
             note=vitals.missing,
+            unknown=self._unknown(vitals),
         )
+
+    def _unknown(self, vitals: Vitals) -> tuple[str, ...]:
+        """Name the figures that this reading is of no use for, though the source answers."""
+        replica = self._database.replica
+        unknown = () if "statements" in vitals.rows else ("database.slow_",)
+        is_lost = replica is not None and replica.lag is None
+        return (*unknown, "database.replication_lag") if is_lost else unknown
 
     async def close(self) -> None:
         """See `Source.close`."""
@@ -110,12 +118,8 @@ def _gauges(pool: Pool) -> dict[str, float]:
 
 def _totals(pool: Pool) -> dict[str, float]:
     figures = {
-        "requests": float(sum(pool.waits)),
+        "requests": float(sum(pool.waits.counts)),
         "refused": float(pool.refused),
         "busy_seconds": pool.busy_seconds,
     }
     return {f"pool.{pool.name}.{key}": value for key, value in figures.items()}
-
-
-def _times(pool: Pool) -> Buckets:
-    return Buckets(WAIT_BUCKETS, tuple(pool.waits), pool.waited_seconds)

@@ -13,10 +13,14 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rankwire.ops.analyzer.readings import Reading, UnavailableError
 from rankwire.ops.analyzer.sources.cores import read_cores, read_throttling
 from rankwire.ops.memory import CGROUPS, PROC, read_memory
+
+if TYPE_CHECKING:
+    from rankwire.ops.findings import Known
 
 
 class HostSource:
@@ -28,6 +32,8 @@ class HostSource:
         """Read below these."""
         self._proc = proc
         self._cgroups = cgroups
+        self.cores: Known = None
+        """Cores that the process may use, as last read; None before that."""
 
     async def read(self) -> Reading:
         """See `Source.read`."""
@@ -41,11 +47,12 @@ class HostSource:
 
     def _look(self) -> Reading:
         pages = (self._proc / "self" / "statm").read_text(encoding="ascii").split()[1]
+        self.cores = read_cores(self._proc, self._cgroups)
         gauges = {
             "rss": float(pages) * os.sysconf("SC_PAGESIZE"),
             "files": float(self._files()),
             "load": os.getloadavg()[0],
-            "cores": read_cores(self._proc, self._cgroups),
+            "cores": self.cores,
         }
         most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most_files != resource.RLIM_INFINITY:

@@ -12,3 +12,9 @@ CREATE TABLE holds (
     reason    TEXT NOT NULL,
     placed_ms INTEGER NOT NULL                    -- milliseconds since 1970
 ) STRICT;
+
+-- Whether this journal is archived; one row if it is. Then a server drops nothing that is not.
+CREATE TABLE archived (
+    single   INTEGER PRIMARY KEY CHECK (single = 1),
+    since_ms INTEGER NOT NULL                     -- milliseconds since 1970
+) STRICT;

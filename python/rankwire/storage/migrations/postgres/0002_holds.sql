@@ -4,3 +4,9 @@ CREATE TABLE holds (
     reason    text NOT NULL,
     placed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Whether this journal is archived; one row if it is. Then no node drops what is not.
+CREATE TABLE archived (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    since  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
