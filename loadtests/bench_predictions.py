@@ -8,8 +8,9 @@ in runs of its own at other loads: the server's processor time, deliveries, byte
 bytes of answers, and memory.
 
 The server runs on one core, all clients on another. Every answer has to be a success, and every
-watcher has to see in the end what the HTTP API says. Exits with 1 when a prediction is more than
-20 % off. The last line is JSON.
+watcher has to see in the end what the HTTP API says. Last, a server with `ops.caching` `apply`
+promises a hit rate of profiles and keeps it. Exits with 1 when a prediction is more than 20 % off,
+or the hit rate more than 0.05. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import bench_units
 import harness
 import pacer
 import swarm
+import units_caching
 import units_requests
 import units_views
 from bench_live_bytes import COHORT, Game
@@ -316,9 +318,18 @@ class Starter:
                 return
 
 
-SECTIONS: Final[list[Section]] = [connections, load]
-"""In this order; a section may use what those before have left in the directory. Rows of more of
-them, like the hit rate of what caching keeps, are judged and shown with the rest."""
+# Caching.
+
+
+def caching(program: Path, directory: Path, options: Options, units: Units) -> list[Row]:
+    """Let caching promise a hit rate and keep it."""
+    del program, options, units
+    promised, kept = units_caching.hit_rates(directory)
+    return [Row("hit rate of profiles", "part", promised, kept, most_difference=0.05)]
+
+
+SECTIONS: Final[list[Section]] = [connections, load, caching]
+"""In this order; a section may use what those before have left in the directory."""
 
 
 def report(rows: list[Row], others: float, options: Options) -> None:
