@@ -139,6 +139,7 @@ class _Node:
         self._settings = settings
         self._stack = stack
         self._stop = stop
+        self._served = SERVER if settings.node.role == "hub" else OPERATIONS
 
     async def open(self, on_live_failure: Callable[[], None]) -> Writer | None:
         """Start, and return when all is ready; None when it was stopped before that."""
@@ -167,18 +168,9 @@ class _Node:
         )
         writer.start()
         self._stack.push_async_callback(writer.stop)
-        keeper = self._keep(writer)
         live = await self._live(engine, region, guard, on_live_failure)
-        served = SERVER if settings.node.role == "hub" else OPERATIONS
-        requests = counters(served)
-        hub = live.hub if live else None
-        most = live.most_connections if live else 0
-        watched = Watched(writer, beside, hub, region, of_clients(requests), most)
-        watch = Watch(watched, knowledge, settings)
-        watch.start()
-        self._stack.push_async_callback(watch.stop)
-        parts = Parts(writer, beside, watch, requests, hub, region, keeper)
-        door.open(build(parts, guard.access, settings.http.max_body_bytes, served))
+        parts = self._parts(writer, beside, live, region, knowledge)
+        door.open(build(parts, guard.access, settings.http.max_body_bytes, self._served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
         stats = engine.stats()
@@ -227,6 +219,23 @@ class _Node:
         live = await asyncio.to_thread(Live, engine, self._settings, guard.access, fail, cluster)
         self._ends_on_thread(live.stop)
         return live
+
+    def _parts(
+        self,
+        writer: Writer,
+        beside: Beside,
+        live: Live | None,
+        region: Region | None,
+        knowledge: Knowledge,
+    ) -> Parts:
+        """Begin to look at the server, and put together what the API is an API of."""
+        requests = counters(self._served)
+        hub, most = (live.hub, live.most_connections) if live else (None, 0)
+        watched = Watched(writer, beside, hub, region, of_clients(requests), most)
+        watch = Watch(watched, knowledge, self._settings)
+        watch.start()
+        self._stack.push_async_callback(watch.stop)
+        return Parts(writer, beside, watch, requests, hub, region, self._keep(writer))
 
     def _keep(self, writer: Writer) -> Keeper | None:
         """Archive the journal, if there is a place for it."""
