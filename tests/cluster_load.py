@@ -17,8 +17,8 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -137,16 +137,19 @@ class Door:
         """Send a command and wait for its reply."""
         assert self._socket is not None
         self._sent += 1
-        async with asyncio.timeout(_CLIENT_SECONDS):
+        async with asyncio.timeout(_CLIENT_SECONDS), aclosing(heard(self._socket)) as replies:
             await self._socket.send_str(json.dumps({"id": self._sent, **command}))
-            async for reply in heard(self._socket):
+            async for reply in replies:
                 if reply.get("id") == self._sent:
                     return reply
         raise ConnectionError("closed before it answered")
 
 
-async def heard(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[dict[str, Any]]:
-    """Everything that a node says over a WebSocket, until it closes; pings are answered."""
+async def heard(socket: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[dict[str, Any]]:
+    """Everything that a node says over a WebSocket, until it closes; pings are answered.
+
+    Whoever stops listening before has to close it, for the loop may end before it does so itself.
+    """
     async for message in socket:
         for line in message.data.splitlines():
             if reply := json.loads(line):
@@ -459,19 +462,23 @@ class Watcher:
             commands.append({"id": number, "subscribe": subscribe})
         await socket.send_str("\n".join(json.dumps(command) for command in commands))
         versions = dict.fromkeys(self.channels, 0)
-        async for reply in heard(socket):
-            if "error" in reply:
-                assert reply["error"]["code"] == _TEMPORARY, reply
-                return
-            if "subscribe" in reply:
-                channel = self.channels[reply["id"] - 2]
-                subscribed = reply["subscribe"]
-                epoch, offset = subscribed["epoch"], subscribed.get("offset", 0)
-                self._positions[channel] = {"epoch": epoch, "offset": offset}
-                for publication in subscribed.get("publications", ()):
-                    self._show(channel, publication, versions)
-            elif "pub" in reply.get("push", {}):
-                self._show(reply["push"]["channel"], reply["push"]["pub"], versions)
+        async with aclosing(heard(socket)) as replies:
+            async for reply in replies:
+                if "error" in reply:
+                    assert reply["error"]["code"] == _TEMPORARY, reply
+                    return
+                self._take(reply, versions)
+
+    def _take(self, reply: dict[str, Any], versions: dict[Channel, int]) -> None:
+        if "subscribe" in reply:
+            channel = self.channels[reply["id"] - 2]
+            subscribed = reply["subscribe"]
+            epoch, offset = subscribed["epoch"], subscribed.get("offset", 0)
+            self._positions[channel] = {"epoch": epoch, "offset": offset}
+            for publication in subscribed.get("publications", ()):
+                self._show(channel, publication, versions)
+        elif "pub" in reply.get("push", {}):
+            self._show(reply["push"]["channel"], reply["push"]["pub"], versions)
 
     def _show(
         self, channel: Channel, publication: dict[str, Any], versions: dict[Channel, int]

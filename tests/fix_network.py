@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 from fix_server import PATIENCE_SECONDS
 
 _CHUNK: Final = 65_536
+# Turns of the loop from accepting a connection until it is carried, and some more.
+_ACCEPT_TURNS: Final = 10
 # SO_LINGER: on, for no time; closing such a socket resets the connection.
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
@@ -165,6 +167,9 @@ class Network:
         """Break all connections. Must run on the loop."""
         for link in self._links:
             link.close()
+        # What was accepted just now begins to be carried; cancelled before, nobody would close it.
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
