@@ -13,16 +13,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rankwire.settings import Storage
     from rankwire.storage.archive import Row
-
-
-_log = structlog.get_logger(__name__)
 
 
 class HeldError(Exception):
@@ -133,14 +129,6 @@ class ArchiveSource(Protocol):
     def stop(self) -> bool:
         """Note that this journal is not archived any more, and tell whether it was."""
         ...
-
-
-def warn_of_archive() -> None:
-    """Say that a server keeps a journal which it should archive or drop."""
-    _log.warning(
-        "journal is archived, but not by this node, so nothing of it is dropped",
-        reason="ops.archive_url is empty: set it, or run 'rankwire ops archive stop'",
-    )
 
 
 def open_archive_source(storage: Storage) -> ArchiveSource:

@@ -117,11 +117,11 @@ class SqliteArchive:
 
     def detach(self, piece: Piece) -> bool:
         """See `ArchiveSource.detach`: there are no whole pieces."""
-        raise NotImplementedError(piece.name)
+        raise ValueError(f"{piece.name} is no table of its own")
 
     def drop(self, piece: Piece) -> int | None:
         """See `ArchiveSource.drop`: there are no whole pieces."""
-        raise NotImplementedError(piece.name)
+        raise ValueError(f"{piece.name} is no table of its own")
 
     def firsts(self) -> dict[int, int]:
         """See `ArchiveSource.firsts`."""

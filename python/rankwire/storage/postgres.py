@@ -54,7 +54,7 @@ from rankwire.storage import (
     RefusedError,
     StorageError,
 )
-from rankwire.storage.archive_source import warn_of_archive
+from rankwire.storage.archived import warn_of_archive
 from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import LOCK_SPACE, migrate

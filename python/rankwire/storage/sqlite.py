@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from rankwire import _core
 from rankwire.storage import ANSWER_SECONDS, Batch, RefusedError, StorageError
-from rankwire.storage.archive_source import warn_of_archive
+from rankwire.storage.archived import warn_of_archive
 from rankwire.storage.damage import corrupt, distrust
 from rankwire.storage.migrate import migrate, migrations
 
