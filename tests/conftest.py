@@ -1,5 +1,6 @@
 """Fixtures that several folders use."""
 
+import hypothesis
 import pytest
 
 from fix_archive import bucket, new_old, old, s3_server
@@ -20,6 +21,10 @@ from fix_redis import new_redis, redis_cluster, redis_sentinel, redis_server
 from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
 from fix_storage import new_place, place
+
+# Timing decides no test, however busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Its assertions should tell as much as those in tests. It is imported later.
 pytest.register_assert_rewrite("sdk_scenarios")

@@ -181,7 +181,7 @@ def test_a_week_is_covered_if_all_of_its_origins_are(postgres: Database) -> None
         for table in ("week", "vector"):
             connection.execute(f"CREATE TABLE {table} (origin bigint, number bigint)".encode())
 
-        @settings(max_examples=50)
+        @settings(max_examples=50, deadline=None)
         @given(_numbers, _numbers)
         def check(last: dict[int, int], vector: dict[int, int]) -> None:
             connection.execute("TRUNCATE week, vector")
