@@ -340,7 +340,7 @@ class Ops(msgspec.Struct, frozen=True):
         str,
         Meta(
             description="Where the journal goes when it is older than storage.journal_days: "
-            "`file:///path` or `s3://bucket/prefix`; empty to forget it."
+            "`file:///path` or `s3://bucket/prefix`, the same for all nodes; empty to forget it."
         ),
     ] = ""
 
