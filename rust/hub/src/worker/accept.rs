@@ -4,6 +4,7 @@
 //! turn and in a second, so that those who are in do not notice a rush; the others wait in the
 //! kernel's queue. Beyond the limit of connections a client is told so by its handshake's answer.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,11 @@ const REST: Duration = Duration::from_millis(100);
 /// are still waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The longest that one of many processes hesitates at a knock which all of them hear: the kernel
+/// wakes them in the same order every time, and without it the first one takes them all. In whole
+/// milliseconds, which is what a poll waits in.
+const HESITATION_MS: u64 = 3;
+
 /// The part of a second whose connections may come at once.
 const BURST: Duration = Duration::from_millis(100);
 
@@ -45,6 +51,9 @@ pub(super) struct Acceptor {
     /// Whether those who wait have been left to others for a while.
     waited: bool,
     rate: Bucket,
+    /// Draws how long to hesitate, if others hear the same knocks.
+    chance: Option<RandomState>,
+    knocks: u64,
     now: Instant,
 }
 
@@ -67,13 +76,27 @@ impl Acceptor {
             rest: clock.now,
             waited: false,
             rate: Bucket::new(config.accepts_per_second, BURST, clock.now),
+            chance: config.shares_listener.then(RandomState::new),
+            knocks: 0,
             now: clock.now,
         })
     }
 
-    /// Somebody is at the door.
-    pub(super) fn knock(&mut self) {
+    /// Somebody is at the door, as was heard at `now`.
+    pub(super) fn knock(&mut self, now: Instant) {
+        if let Some(chance) = &self.chance
+            && !self.knocked
+        {
+            self.knocks += 1;
+            let hesitation = chance.hash_one(self.knocks) % (HESITATION_MS + 1);
+            self.rest = self.rest.max(now + Duration::from_millis(hesitation));
+        }
         self.knocked = true;
+    }
+
+    /// When the door has to be looked at again, if somebody is left waiting until a time.
+    pub(super) fn next(&self) -> Option<Instant> {
+        (self.knocked && self.rest > self.now).then_some(self.rest)
     }
 
     /// Whether somebody waits who could be taken at once.

@@ -192,14 +192,16 @@ impl Worker {
         if accepting || more || self.views.is_spreading() {
             return Duration::ZERO;
         }
-        self.next_look.saturating_duration_since(self.clock.now)
+        let door = self.acceptor.as_ref().and_then(Acceptor::next);
+        let next = door.map_or(self.next_look, |door| door.min(self.next_look));
+        next.saturating_duration_since(self.clock.now)
     }
 
     fn turn_to(&mut self, event: &mio::event::Event) {
         match event.token() {
             LISTENER => {
                 if let Some(acceptor) = &mut self.acceptor {
-                    acceptor.knock();
+                    acceptor.knock(self.clock.now);
                 }
             }
             // The mail is read in every turn.
