@@ -61,7 +61,7 @@ test-models: ## Short forms of verify-loom and verify-shuttle
 
 .PHONY: test-python
 test-python: .venv/rankwire ## Run the tests of the server
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 3 --dist loadfile
 
 .PHONY: lint
 lint: .venv/rankwire ## Check style, types, layers and spelling
