@@ -13,6 +13,8 @@ RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml
 N ?= 1000000
 KILLS ?= 250
 ROUNDS ?= 20
+REGIONS_MINUTES ?= 3
+REGIONS_SEED ?= regions
 # The history that `make demo` replays; without one the demo makes up its own.
 DEMO_DATA ?= $(firstword $(wildcard ../shared/data/goalscorers.csv))
 
@@ -60,8 +62,8 @@ test-models: ## Short forms of verify-loom and verify-shuttle
 	SHUTTLE_RUNS=500 $(MAKE) --no-print-directory verify-shuttle
 
 .PHONY: test-python
-test-python: .venv/rankwire ## Run the tests of the server
-	$(BIN)/pytest -q -n 3 --dist loadfile
+test-python: .venv/rankwire ## Run the tests of the server, and say which were left out
+	$(BIN)/pytest -q -rs -n 3 --dist loadfile
 
 .PHONY: lint
 lint: .venv/rankwire ## Check style, types, layers and spelling
@@ -85,7 +87,7 @@ fmt: .venv/python ## Format everything
 ci: lint test ## What every change must pass
 
 .PHONY: verify
-verify: .venv/rankwire verify-ranklist verify-hub ## The long runs, about two hours (KILLS=250 for each storage setting)
+verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terraform verify-drill ## The long runs, about two hours (KILLS=250 for each storage setting)
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
 	ROUNDS=$(ROUNDS) $(BIN)/pytest -q --timeout 7200 tests/cluster
@@ -142,6 +144,19 @@ verify-hub: ## Fuzzing of all that the live door reads, FUZZ_SECONDS=300 for eac
 verify-doubles: ## Whether each check notices a list that was broken on purpose
 	rust/ranklist/check-doubles
 
+.PHONY: verify-regions
+verify-regions: .venv/rankwire ## Three regions under random faults for REGIONS_MINUTES=3, drawn by REGIONS_SEED
+	REGIONS_MINUTES=$(REGIONS_MINUTES) REGIONS_SEED=$(REGIONS_SEED) $(BIN)/pytest -q --timeout 7200 tests/regions/test_chaos.py tests/regions/test_namespaces.py
+
+.PHONY: verify-terraform
+verify-terraform: .venv/rankwire ## All tests of deploy/terraform, and the DNS part made for real; needs Terraform
+	VERIFY_TERRAFORM=1 $(BIN)/pytest -q -rs tests/deploy
+
+.PHONY: verify-drill
+verify-drill: .venv/rankwire ## Lose a region behind DNS, under load, and measure what that takes
+	command -v pdns_server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pdns-server pdns-backend-bind; }
+	VERIFY_DRILL=1 $(BIN)/pytest -q tests/regions/test_drill.py
+
 # Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
 
 .venv/bench: .venv/rankwire
@@ -160,6 +175,10 @@ bench-commit: .venv/bench ## Durable submits on SQLite and on PostgreSQL, and wh
 .PHONY: bench-apply
 bench-apply: .venv/bench ## How fast a node takes in what another one commits
 	$(BIN)/python loadtests/bench_apply.py
+
+.PHONY: bench-repair
+bench-repair: .venv/bench ## Bytes and rounds until two regions know what differs, beside telling everything
+	$(BIN)/python loadtests/bench_repair.py
 
 .PHONY: bench-ranklist
 bench-ranklist: .venv/bench ## Score moves a second on one core, beside Redis and a classic skip list

@@ -159,10 +159,16 @@ async def heard(socket: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[dict[
 
 
 class Load:
-    """What all clients have in common."""
+    """What all clients have in common.
 
-    def __init__(self, servers: Sequence[Server], books: Books) -> None:
+    Writers of a region, one of the `regions`, go to its nodes only, which are given by position.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server], books: Books, regions: Sequence[Sequence[int]] = ()
+    ) -> None:
         self.servers = servers
+        self.regions = regions or [range(len(servers))]
         self.books = books
         self.acknowledged: Counter[int] = Counter()
         """Writes, by the position of their node."""
@@ -210,7 +216,8 @@ class Writer:
         self._books = load.books
         self._chance = random.Random(f"{number} {load.books.acknowledged}")
         self._doors = [Door(http, server) for server in load.servers]
-        self._at = number % len(self._doors)
+        self._region = load.regions[number % len(load.regions)]
+        self._at = self._region[number // len(load.regions) % len(self._region)]
         self._names: Counter[tuple[str, str]] = Counter()
         self._homes: dict[str, int] = {}
         self._races = 0
@@ -224,7 +231,7 @@ class Writer:
         try:
             while not self._load.stopping:
                 if self._chance.random() < _WANDERS:
-                    self._at = self._chance.randrange(len(self._doors))
+                    self._at = self._chance.choice(self._region)
                 has_begun = self._races < self._load.races
                 try:
                     await (self._race() if has_begun else self._chance.choice(kinds)())
@@ -356,7 +363,7 @@ class Writer:
         self._load.busy[self._number] = path, book
         if book.acknowledged is None:
             return
-        self._at = self._chance.randrange(len(self._doors))
+        self._at = self._chance.choice(self._region)
         while not self._load.stopping:
             with suppress(NoAnswerError, UnknownError):
                 found = await self._doors[self._at].over_http(Call("GET", path))
@@ -410,7 +417,8 @@ class Writer:
         return await door.over_http(call, key)
 
     async def _move(self, by: int = 1) -> None:
-        self._at = (self._at + by) % len(self._doors)
+        places = self._region
+        self._at = places[(places.index(self._at) + by) % len(places)]
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -501,9 +509,11 @@ def channels(number: int) -> tuple[Channel, ...]:
 
 
 @asynccontextmanager
-async def running_load(servers: Sequence[Server], books: Books) -> AsyncIterator[Load]:
+async def running_load(
+    servers: Sequence[Server], books: Books, regions: Sequence[Sequence[int]] = ()
+) -> AsyncIterator[Load]:
     """Let clients write and watch; the load goes on until `stop`, the watchers until the end."""
-    load = Load(servers, books)
+    load = Load(servers, books, regions)
     timeout = aiohttp.ClientTimeout(total=_CLIENT_SECONDS)
     connector = aiohttp.TCPConnector(limit=0)
     async with (

@@ -8,7 +8,9 @@ from fix_chaos import chaos_library, new_chaos
 from fix_cluster import new_cluster
 from fix_disk import small_disk
 from fix_engine import directory
+from fix_namespaces import new_land
 from fix_nodes import new_node
+from fix_peers import new_world
 from fix_postgres import (
     counting_postgres,
     counting_server,
@@ -18,6 +20,8 @@ from fix_postgres import (
     postgres_template,
 )
 from fix_redis import new_redis, redis_cluster, redis_sentinel, redis_server
+from fix_region_journal import pair, places
+from fix_regions import new_regions
 from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
 from fix_storage import new_place, place
@@ -39,16 +43,21 @@ __all__ = [
     "guarded",
     "new_chaos",
     "new_cluster",
+    "new_land",
     "new_node",
     "new_old",
     "new_place",
     "new_postgres",
     "new_redis",
+    "new_regions",
     "new_server",
+    "new_world",
     "no_tasks_left",
     "node_modules",
     "old",
+    "pair",
     "place",
+    "places",
     "postgres",
     "postgres_server",
     "postgres_template",

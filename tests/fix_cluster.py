@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -34,7 +34,7 @@ _FLAGS: Final = (
     *("--live-commands-per-second", "100000"),
 )
 _PAGE: Final = 1000
-_LIMIT: Final = 1_000_000
+LIMIT: Final = 1_000_000
 
 # Who has the lock of the checkpoints: the only one of two numbers that lasts.
 _LEADER: Final = """
@@ -42,6 +42,9 @@ SELECT client_port FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND objsubid = 2 AND granted
   AND application_name = 'rankwire-checkpointer'
 """
+
+_Whom = TypeVar("_Whom")
+_Result = TypeVar("_Result")
 
 Digest = dict[str, tuple[str, int, str]]
 """Of each board its id, how many members it has and the digest of its rows."""
@@ -55,13 +58,19 @@ class Node:
         self.postgres = postgres
         self.redis = redis
 
+    def start(self) -> None:
+        """Start its server."""
+        self.server.start()
+
     def digest(self) -> tuple[dict[str, int], Digest]:
         """What it has seen, and its boards."""
         answer = self.server.get("/v1/digest").json()
         boards = {
             row["board"]: (row["id"], row["total"], row["digest"]) for row in answer["boards"]
         }
-        return answer["vector"], boards
+        # A node that has written nothing yet is known to itself only.
+        vector = {origin: number for origin, number in answer["vector"].items() if number}
+        return vector, boards
 
     def contents(self) -> dict[str, Scores]:
         """Every member's score on every board."""
@@ -113,6 +122,8 @@ class Cluster:
         redis: RedisServer,
         flags: Sequence[str] = (),
     ) -> None:
+        self.name = ""
+        """Of its region, if there are others."""
         self.postgres = postgres
         self.redis = redis
         self.nodes: list[Node] = []
@@ -126,8 +137,8 @@ class Cluster:
         """The nodes' servers."""
         return [node.server for node in self.nodes]
 
-    def add(self, chaos: Chaos | None = None) -> Node:
-        """Add a node, not started yet."""
+    def add(self, chaos: Chaos | None = None, flags: Sequence[str] = ()) -> Node:
+        """Add a node, not started yet, with more flags than the others."""
         postgres = self._network.link(self.postgres.port)
         redis = self._network.link(self.redis.port)
         urls = (
@@ -138,48 +149,52 @@ class Cluster:
             *("--redis-url", f"redis://127.0.0.1:{redis.port}"),
         )
         prefix = () if chaos is None else chaos.prefix
-        server = self._new_server(*urls, *_FLAGS, *self._flags, prefix=prefix)
+        server = self._new_server(*urls, *_FLAGS, *self._flags, *flags, prefix=prefix)
         self.nodes.append(Node(server, postgres, redis))
         return self.nodes[-1]
 
     def start(self) -> None:
         """Start everything and create the boards."""
+        self.start_all()
+        create_boards(self.nodes[0])
+        self.until_level()
+
+    def start_all(self) -> None:
+        """Start whatever does not run."""
         for part in (self.postgres, self.redis):
             if not part.running:
                 part.start()
-        self._on_each(lambda node: node.server.start())
-        for board in (*BOARDS, MESS, PROBE):
-            self.nodes[0].server.create(board, **BOARDS.get(board, BOARDS["sum"]))
-        self.until_level()
+        on_each([node for node in self.nodes if not node.server.running], Node.start)
 
     def restart(self) -> None:
         """Stop all nodes and start them again."""
         for node in self.nodes:
             assert node.server.terminate() == 0
-        self._on_each(lambda node: node.server.start())
+        on_each(self.nodes, Node.start)
 
     def until_level(self) -> Digest:
         """Wait until all nodes have seen the same; compare their boards, and give them."""
-        until(
-            lambda: len({str(sorted(vector.items())) for vector, _ in self._digests()}) == 1,
-            "level nodes",
-        )
-        digests = [boards for _, boards in self._digests()]
-        for boards in digests[1:]:
-            assert boards == digests[0], "nodes that have seen the same have other boards"
-        return digests[0]
+        return until_level(self.nodes)
 
     def kept(self) -> Digest:
         """What somebody finds who has nothing but PostgreSQL."""
-        storage = PostgresStorage(Storage(url=self.postgres.url))
+        _, boards = self.recovered().digest()
+        return {name: (f"{board:x}", total, digest) for board, name, _, total, digest in boards}
+
+    def recovered(self) -> _core.Engine:
+        """Make an engine of nothing but PostgreSQL."""
+        storage = PostgresStorage(Storage(url=self.postgres.url), region=self.name)
         try:
-            _, boards = storage.recover(_LIMIT, _LIMIT).digest()
+            return storage.recover(LIMIT, LIMIT)
         finally:
             storage.close()
-        return {name: (f"{board:x}", total, digest) for board, name, _, total, digest in boards}
 
     def journal(self) -> list[dict[str, Any]]:
         """Every record that was ever committed; each batch must be there once, with no gaps."""
+        return [record for _, record in self.journal_by_origin()]
+
+    def journal_by_origin(self) -> list[tuple[int, dict[str, Any]]]:
+        """The same, each with the origin that committed it."""
         rows = self.postgres.sql(
             "SELECT origin, number, batch FROM journal ORDER BY origin, number"
         )
@@ -187,7 +202,7 @@ class Cluster:
         for origin, number, _ in rows:
             assert number == numbers.get(origin, 0) + 1, f"{number} after {numbers.get(origin, 0)}"
             numbers[origin] = number
-        return [record for row in rows for record in _core.records(*row)]
+        return [(row[0], record) for row in rows for record in _core.records(*row)]
 
     def leader(self) -> Node | None:
         """The node that takes the checkpoints."""
@@ -198,12 +213,31 @@ class Cluster:
         """Whether the leader is in a transaction."""
         return bool(self.postgres.sql(f"{_LEADER} AND xact_start IS NOT NULL"))
 
-    def _digests(self) -> list[tuple[dict[str, int], Digest]]:
-        return [node.digest() for node in self.nodes]
 
-    def _on_each(self, do: Callable[[Node], object]) -> None:
-        with ThreadPoolExecutor(len(self.nodes)) as threads:
-            list(threads.map(do, self.nodes))
+def create_boards(node: Node) -> None:
+    """Create the boards that the books know, at a node."""
+    for board in (*BOARDS, MESS, PROBE):
+        node.server.create(board, **BOARDS.get(board, BOARDS["sum"]))
+
+
+def until_level(nodes: Sequence[Node]) -> Digest:
+    """Wait until all nodes have seen the same; compare their boards, and give them."""
+
+    def are_level() -> bool:
+        vectors = [vector for vector, _ in on_each(nodes, Node.digest)]
+        return all(vector == vectors[0] for vector in vectors)
+
+    until(are_level, "level nodes")
+    digests = [boards for _, boards in on_each(nodes, Node.digest)]
+    for boards in digests[1:]:
+        assert boards == digests[0], "nodes that have seen the same have other boards"
+    return digests[0]
+
+
+def on_each(whom: Sequence[_Whom], do: Callable[[_Whom], _Result]) -> list[_Result]:
+    """Do something on all of them at once."""
+    with ThreadPoolExecutor(max(1, len(whom))) as threads:
+        return list(threads.map(do, whom))
 
 
 async def judge(cluster: Cluster, load: Load) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Final, Self, cast
 import pytest
 
 from rankwire import _core
+from rankwire.storage import Storage
 from rankwire.storage.sqlite import BOARDS_FILE, JOURNAL_FILE, SqliteStorage
 from rankwire.writer import Writer, batch_of
 
@@ -148,10 +149,11 @@ class Running:
 
 @asynccontextmanager
 async def keep(
-    storage: SqliteStorage,
+    storage: Storage,
     *,
     checkpoint_members: int = LIMIT,
     checkpoint_seconds: float = 3600.0,
+    on_fenced: Callable[[], None] | None = None,
 ) -> AsyncIterator[Running]:
     """Recover and run a writer; stop it and close the storage in the end."""
     engine = storage.recover(LIMIT, LIMIT)
@@ -160,6 +162,7 @@ async def keep(
         storage,
         checkpoint_members=checkpoint_members,
         checkpoint_seconds=checkpoint_seconds,
+        on_fenced=on_fenced,
     )
     writer.start()
     try:

@@ -1,6 +1,7 @@
 """The network between a node and a server that it needs, which a test can cut.
 
-A `Link` listens on a port of 127.0.0.1 and carries connections to another one. All links of a
+A `Link` listens on a port of 127.0.0.1 and carries connections to another one, or to the first of
+several where anybody listens. All links of a
 `Network` run on a loop in a thread of their own, so tests may block.
 
 While a link is cut, in one direction or both, bytes wait where they are, as they do in a network
@@ -38,6 +39,8 @@ class _Way:
         self.is_open.set()
         self.delay = 0.0
         self.late = 0.0
+        self.carried = 0
+        """Bytes so far."""
 
     def let(self, *, through: bool) -> None:
         if through:
@@ -57,11 +60,11 @@ class _Way:
 class Link:
     """The way to one server. All methods may be called from any thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, to_port: int) -> None:
-        """Lead to a port of 127.0.0.1; see `Network.link`."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, *to_ports: int) -> None:
+        """Lead to ports of an address; see `Network.link`."""
         self.port = 0
         self._loop = loop
-        self._to_port = to_port
+        self._to = [(host, port) for port in to_ports]
         self._requests = _Way()
         self._answers = _Way()
         self._listener: asyncio.Server | None = None
@@ -113,6 +116,10 @@ class Link:
 
         self._run(reset)
 
+    def carried(self) -> int:
+        """Bytes that it has carried so far, requests and answers."""
+        return self._run(lambda: self._requests.carried + self._answers.carried)
+
     def ports(self) -> set[int]:
         """Where its connections come from, as the server sees it."""
         return self._run(lambda: set(self._ends))
@@ -126,12 +133,18 @@ class Link:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._requests.take()
-            there = await asyncio.open_connection("127.0.0.1", self._to_port)
+            there = await self._connect()
             await self._between((reader, writer), there)
             writer.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
             # Nobody listens there, an end was reset (so is the other one), or the network ends.
             _abort(writer)
+
+    async def _connect(self) -> _Streams:
+        for place in self._to[:-1]:
+            with suppress(OSError):
+                return await asyncio.open_connection(*place)
+        return await asyncio.open_connection(*self._to[-1])
 
     async def _between(self, near: _Streams, far: _Streams) -> None:
         port = far[1].get_extra_info("sockname")[1]
@@ -156,9 +169,9 @@ class Network:
         self._loop = loop
         self._links: list[Link] = []
 
-    def link(self, to_port: int) -> Link:
-        """Make a link to a port of 127.0.0.1."""
-        link = Link(self._loop, to_port)
+    def link(self, *to_ports: int, host: str = "127.0.0.1") -> Link:
+        """Make a link to a port of this machine, or to the first of these where anybody listens."""
+        link = Link(self._loop, host, *to_ports)
         asyncio.run_coroutine_threadsafe(link.listen(), self._loop).result(PATIENCE_SECONDS)
         self._links.append(link)
         return link
@@ -197,6 +210,7 @@ def running_network() -> Iterator[Network]:
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: _Way) -> None:
     while data := await reader.read(_CHUNK):
         await way.take()
+        way.carried += len(data)
         writer.write(data)
         await writer.drain()
     await way.take()

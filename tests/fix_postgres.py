@@ -251,21 +251,28 @@ def counting_server(postgres_template: Path) -> Iterator[Postgres]:
 @pytest.fixture
 def postgres(postgres_server: Postgres) -> Iterator[Database]:
     """Make a fresh database."""
-    with _fresh(postgres_server) as database:
+    with fresh_database(postgres_server) as database:
         yield database
 
 
 @pytest.fixture
 def counting_postgres(counting_server: Postgres) -> Iterator[Database]:
     """Make a fresh database that counts statements."""
-    with _fresh(counting_server) as database:
+    with fresh_database(counting_server) as database:
         database.sql("CREATE EXTENSION pg_stat_statements")
         yield database
 
 
 @pytest.fixture
 def new_postgres(postgres_template: Path) -> Iterator[NewPostgres]:
-    """Make servers, see `Postgres`; they are not started yet.
+    """Make servers, see `making_postgres`."""
+    with making_postgres(postgres_template) as make:
+        yield make
+
+
+@contextmanager
+def making_postgres(template: Path) -> Iterator[NewPostgres]:
+    """Give what makes servers, see `Postgres`; they are not started yet, and end with the block.
 
     `data` is a cluster to use in place of a fresh one; the server owns it from then on.
     """
@@ -279,7 +286,7 @@ def new_postgres(postgres_template: Path) -> Iterator[NewPostgres]:
             prefix: Sequence[str] = (),
         ) -> Postgres:
             directory = cleanup.enter_context(_directory())
-            data = data or _copy(postgres_template, directory)
+            data = data or _copy(template, directory)
             server = Postgres(directory, data, config, environment=environment, prefix=prefix)
             cleanup.callback(_bury, server)
             return server
@@ -298,7 +305,8 @@ def _shared(template: Path, config: Mapping[str, str]) -> Iterator[Postgres]:
 
 
 @contextmanager
-def _fresh(server: Postgres) -> Iterator[Database]:
+def fresh_database(server: Postgres) -> Iterator[Database]:
+    """Make a database, and drop it at the end."""
     name = next(_NAMES)
     server.sql(f"CREATE DATABASE {name} TEMPLATE template0")
     seen = len(server.log)

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from rankwire import _core, settings
 from rankwire.storage import Batch, RefusedError
-from rankwire.storage.postgres import PostgresStorage
+from rankwire.storage.postgres import Fenced, PostgresStorage
 
 LIMIT: Final = 1_000_000
 Boards = list[tuple[int, str, int, str]]
@@ -25,15 +25,19 @@ def batch_of(sealed: _core.Sealed) -> Batch:
         sealed.dropped,
         sealed.answers,
         sealed.doubted,
+        sealed.is_repair,
     )
 
 
 class Node:
     """A storage and the engine that was recovered from it."""
 
-    def __init__(self, url: str, **kept: Any) -> None:
+    def __init__(
+        self, url: str, *, region: str = "", fenced: Fenced | None = None, **kept: Any
+    ) -> None:
         """Connect and recover; `kept` are settings of the storage."""
-        self.storage = PostgresStorage(settings.Storage(url=url, **kept))
+        kept_there = settings.Storage(url=url, **kept)
+        self.storage = PostgresStorage(kept_there, region=region, fenced=fenced)
         try:
             self.engine = self.storage.recover(LIMIT, LIMIT)
         except BaseException:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -185,13 +185,19 @@ NewRedis = Callable[..., RedisServer]
 
 @pytest.fixture
 def new_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewRedis]:
-    """Make servers, not started yet, from the options of redis-server."""
+    """Make servers, see `making_redis`."""
+    with making_redis(tmp_path_factory.mktemp("redis")) as make:
+        yield make
+
+
+@contextmanager
+def making_redis(place: Path) -> Iterator[NewRedis]:
+    """Give what makes servers, not started yet, from the options of redis-server."""
     if shutil.which("redis-server") is None:
         reason = "redis-server is not there: what needs Redis is NOT tested"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    place = tmp_path_factory.mktemp("redis")
     with ExitStack() as servers:
 
         def make(*options: str, sentinel: str | None = None) -> RedisServer:

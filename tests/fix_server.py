@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Self
 
@@ -74,6 +75,8 @@ class Server:
         self.flags = flags
         self.credential: str | None = None
         """Sent with every call as `Authorization: Bearer`, if there is one."""
+        self.host = "127.0.0.1"
+        """Where it listens for HTTP, as it says itself when it is ready."""
         self.http_port = 0
         self.live_port = 0
         self.live_url = ""
@@ -180,17 +183,23 @@ class Server:
     @property
     def url(self) -> str:
         """Where the HTTP API is."""
-        return f"http://127.0.0.1:{self.http_port}"
+        return f"http://{self.host}:{self.http_port}"
 
-    def call(self, method: str, path: str, body: object = None) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection(self.host, self.http_port, PATIENCE_SECONDS)
         try:
-            headers = {} if body is None else {"content-type": "application/json"}
+            sent = {} if body is None else {"content-type": "application/json"}
             if self.credential is not None:
-                headers["authorization"] = f"Bearer {self.credential}"
+                sent["authorization"] = f"Bearer {self.credential}"
             text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, headers)
+            connection.request(method, path, text, sent | dict(headers or {}))
             answer = connection.getresponse()
             answered = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, answered, answer.read())
@@ -251,7 +260,7 @@ class Server:
         if _STORAGE.search(text):
             http, live = _HTTP.search(text), _LIVE.search(text)
             assert http is not None
-            self.http_port = int(http[2])
+            self.host, self.http_port = http[1], int(http[2])
             if live is not None:
                 self.live_url, self.live_port = live[1], int(live[2])
             else:
@@ -283,21 +292,30 @@ NewServer = Callable[..., Server]
 
 @pytest.fixture
 def new_server(tmp_path: Path) -> Iterator[NewServer]:
-    """Make servers, not started yet, from the arguments of `Server`."""
+    """Make servers, see `making_servers`."""
+    with making_servers(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def making_servers(place: Path) -> Iterator[NewServer]:
+    """Give what makes servers, not started yet, from the arguments of `Server`."""
     servers: list[Server] = []
 
     def make(*flags: str, directory: Path | None = None, **more: Any) -> Server:
         number = len(servers)
-        where = directory or tmp_path / f"data-{number}"
-        server = Server(where, tmp_path / f"server-{number}", *flags, **more)
+        where = directory or place / f"data-{number}"
+        server = Server(where, place / f"server-{number}", *flags, **more)
         servers.append(server)
         return server
 
-    yield make
-    for server in servers:
-        server.end()
-        # Pytest shows this only when the test failed.
-        server.show()
+    try:
+        yield make
+    finally:
+        for server in servers:
+            server.end()
+            # Pytest shows this only when the test failed.
+            server.show()
 
 
 @pytest.fixture

@@ -52,6 +52,9 @@ class BusyError(RankwireError):
 class UnavailableError(RankwireError):
     """The storage cannot commit, or the server is shutting down."""
 
+class NotPrimaryError(RankwireError):
+    """Only the primary region takes this write; the message names it, if it is known."""
+
 class CorruptError(RankwireError):
     """Stored bytes are damaged or of an unknown format."""
 
@@ -78,6 +81,9 @@ _Key: TypeAlias = tuple[str, str]
 _Hash: TypeAlias = bytes
 # What the storage keeps of a write with a key: hash of the key, digest of the request, the answer.
 _Answer: TypeAlias = tuple[_Hash, _Hash, bytes]
+# All that a board knows of a member: how often it was deleted; its score code, smaller is better,
+# and None if it is not on the board; its stamp, and 0 if it is not on the board.
+_State: TypeAlias = tuple[int, int | None, int]
 # Of the journal: origin, number, bytes.
 _Batch: TypeAlias = tuple[int, int, bytes]
 
@@ -98,7 +104,17 @@ def records(origin: int, number: int, batch: bytes) -> list[dict[str, Any]]:
 
     Each record has `type` and `board`, the id. Of a `create`: `name` and `config` (score, order,
     policy, ties, player_submits). Of a `score`: `member`, `bits` (the score as an unsigned integer
-    of the same 64 bits), `stamp_ms` and `generation`. Of a `delete`: `member` and `generation`.
+    of the same 64 bits), `stamp_ms` and `generation`. Of a `delete`: `member` and `generation`. Of
+    a `fix` what a `score` has, and `region`: the id of the one where its amount counts.
+    """
+
+def region_id(name: str) -> int:
+    """Give the identity of a region in records: 63 bits, never 0, the same everywhere."""
+
+def names_of(origin: int, number: int, batch: bytes) -> tuple[list[tuple[str, int]], list[int]]:
+    """Tell which names boards have from a batch of the journal on, and the ids of those that end.
+
+    A board that begins and ends in it is in neither list. Raises CorruptError.
     """
 
 class Stats(TypedDict):
@@ -123,8 +139,22 @@ class Engine:
     def origin(self) -> int:
         """The id under which this process writes its journal."""
 
-    # Writes. Each returns a ticket and raises BusyError or UnavailableError if it cannot be queued.
-    # With a key a write counts once, however often it is sent.
+    def last(self) -> int:
+        """Give the number of the last batch that this engine has committed, 0 before the first.
+
+        Never waits.
+        """
+
+    def set_primary(self, primary: str | None, writes: bool, names: bool) -> None:
+        """Say which writes are taken here, with `primary` as the region that takes the others.
+
+        `writes` are scores and removals, `names` the creation and deletion of boards. Others raise
+        NotPrimaryError when they are queued, over either door. Repairs are always taken. At first
+        everything is. What is queued already stays: see `Sealed.abort_not_primary`.
+        """
+
+    # Writes. Each returns a ticket and raises BusyError, NotPrimaryError or UnavailableError if it
+    # cannot be queued. With a key a write counts once, however often it is sent.
     def create_board(
         self,
         board: str,
@@ -160,6 +190,22 @@ class Engine:
 
     def remove_member(self, board: str, member: str, key: _Key | None = None) -> int:
         """Queue the removal of a member."""
+
+    def repair(
+        self,
+        board: str,
+        life: int,
+        items: Sequence[tuple[str, _State, _State]],
+        key: _Key | None = None,
+    ) -> int:
+        """Queue the repair of members: each with the state that was seen, and the one to have.
+
+        `life` is the board's id. The answer counts members: `repaired`; `moved`, whose state is not
+        the seen one any more, nor the given one; `same`, where nothing had to be done. On boards
+        that keep the best or the last score the given state is merged. Sums are brought to it by
+        amounts that count in this region only; a member with a sum that should not be there is
+        deleted everywhere. Times never go back. At most 10,000, all or none. Raises InvalidError.
+        """
 
     def wake(self) -> None:
         """Wake the committer: the writes at hand are queued."""
@@ -341,6 +387,77 @@ class Frequency:
     def estimate(self, name: str) -> int:
         """How often it was counted, up to 15; before the first halving never too low."""
 
+# Comparing regions. Bytes are those that rust/engine/src/compare/codec.rs describes. All of it
+# releases the interpreter, and may take O(members) for boards that were never compared before.
+def tops(engine: Engine, after: int) -> bytes:
+    """Tell of the boards whose ids come after `after` how large they are, and hashes of them.
+
+    At most 10,000 boards, by id.
+    """
+
+def outline(engine: Engine, asks: bytes) -> bytes:
+    """Answer what a `Comparison` of another region asks: the first of it, if not all.
+
+    Raises InvalidError for other bytes.
+    """
+
+def states(
+    engine: Engine, board: int, members: Sequence[str]
+) -> tuple[dict[int, int], tuple[str, list[_State]] | None]:
+    """Give the vector, and the name of a board and the states of these members, of one moment.
+
+    None for the board if there is no such one. Holds up writers for O(members).
+    """
+
+def shown(engine: Engine, board: int, code: int, stamp: int) -> tuple[float, int] | None:
+    """Give the score for a code, and the time for a stamp; None if there is no such board."""
+
+@final
+class Comparison:
+    """A search for the members that an engine and another one, which answers, do not agree on.
+
+    Boards are taken as they are at each step. What changes meanwhile may be found or not; a member
+    that differs and stands still is found. It stops when `limit` members, or boards that one side
+    only has, are found. Safe to use from any thread. What takes bytes raises InvalidError for
+    those that are no answer.
+    """
+
+    def __new__(cls, engine: Engine, limit: int) -> Comparison: ...
+    def boards(self, after: int, tops: bytes) -> int | None:
+        """Take what `tops` says over there; returns where the next ones come after, if any do."""
+
+    def begin(self, boards: Sequence[int]) -> None:
+        """Compare these boards, without asking for `tops` before."""
+
+    def ask(self) -> bytes | None:
+        """Give what to ask `outline` over there next; None when all is compared."""
+
+    def take(self, answer: bytes) -> None:
+        """Take the answer to what was asked."""
+
+    def found(self) -> list[tuple[int, list[str]]]:
+        """Give the ids of boards and the members of each that were found, and forget these."""
+
+    @property
+    def only_here(self) -> list[int]:
+        """Ids of boards that the other engine did not have."""
+
+    @property
+    def only_there(self) -> list[int]:
+        """Ids of boards that this engine did not have."""
+
+    @property
+    def board_count(self) -> int:
+        """Boards compared so far."""
+
+    @property
+    def member_count(self) -> int:
+        """Their members: of each board as many as the larger side has."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it ended because it had found enough."""
+
 @final
 class Sealed:
     """A batch that is applied but neither durable nor visible. End it by `commit` or `abort`."""
@@ -360,6 +477,10 @@ class Sealed:
     @property
     def dropped(self) -> list[int]:
         """Ids of boards that end."""
+
+    @property
+    def is_repair(self) -> bool:
+        """Whether nothing but repairs succeeded: such a batch is right in any region."""
 
     @property
     def answers(self) -> list[_Answer]:
@@ -384,6 +505,9 @@ class Sealed:
 
     def abort(self) -> _Replies:
         """Forget the batch, which the storage does not hold."""
+
+    def abort_not_primary(self) -> _Replies:
+        """Forget the batch, and answer everyone NotPrimaryError: the storage refused it."""
 
 @final
 class Checkpoint:
@@ -450,8 +574,18 @@ class Recovery:
         With the header. Member text, code, stamp and generation int8. Raises CorruptError.
         """
 
-    def finish(self, origin: int, pending_ops: int, boards: int, shared: bool = False) -> Engine:
-        """Make the engine, which writes its journal as `origin`; `shared` if others write too."""
+    def finish(
+        self,
+        origin: int,
+        pending_ops: int,
+        boards: int,
+        shared: bool = False,
+        region: str = "",
+    ) -> Engine:
+        """Make the engine, which writes its journal as `origin`; `shared` if others write too.
+
+        `region` is the name of the one that it is in, if there are several.
+        """
 
 @final
 class Access:

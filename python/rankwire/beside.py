@@ -45,12 +45,13 @@ async def open_beside(
     """
     kept, most_bytes = settings.storage, settings.limits.profile_bytes
     if not kept.url:
-        store = await asyncio.to_thread(SqliteProfiles, kept.path, kept.busy_seconds)
+        alone = await asyncio.to_thread(SqliteProfiles, kept.path, kept.busy_seconds)
         history = await asyncio.to_thread(SqliteHistory, kept.path, kept.busy_seconds)
-        return Beside(Profiles(store, most_bytes), history)
+        return Beside(Profiles(alone, most_bytes), history)
     database = make_database(kept)
     await database.open()
     url = settings.redis.url
     shared = SharedCache(connect_async(url), cluster) if url else None
-    profiles = Profiles(PostgresProfiles(database), most_bytes, shared, tell)
+    store = PostgresProfiles(database, keep_deleted=settings.regions.is_on)
+    profiles = Profiles(store, most_bytes, shared, tell)
     return Beside(profiles, PostgresHistory(database), database)

@@ -1,4 +1,4 @@
-"""What goes over the wire: the requests, their parameters, and the answers.
+"""What goes over the wire: the requests and the answers; their parameters are in `model_queries`.
 
 Each Struct is the one definition of its shape: requests are decoded into it, the OpenAPI document
 describes it, and the tests read answers through it. Requests refuse fields they do not know.
@@ -30,8 +30,6 @@ BOARD_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
-# No board has more members, so no page starts later.
-_LARGEST_OFFSET: Final = 2**32 - 1
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -146,61 +144,6 @@ class Names(Request, frozen=True):
     """Members to look up."""
 
     members: Annotated[list[Member], Meta(min_length=1, max_length=PAGE_ENTRIES)]
-
-
-# Query parameters.
-
-
-class NoQuery(Request, frozen=True):
-    """No parameters."""
-
-
-_Profiles = Annotated[bool, Meta(description="Whether to add the members' profiles.")]
-
-
-class ProfilesQuery(Request, frozen=True):
-    """What to add."""
-
-    profiles: _Profiles = False
-
-
-class TopQuery(Request, frozen=True):
-    """Which part of the ranking."""
-
-    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most entries.")] = 10
-    offset: Annotated[
-        int, Meta(ge=0, le=_LARGEST_OFFSET, description="How many of the best to leave out.")
-    ] = 0
-    profiles: _Profiles = False
-
-
-class AroundQuery(Request, frozen=True):
-    """How far to look."""
-
-    radius: Annotated[int, Meta(ge=0, le=RADIUS, description="Most neighbours on each side.")] = 5
-    profiles: _Profiles = False
-
-
-class CountQuery(Request, frozen=True):
-    """Which scores; both bounds are included."""
-
-    min: Annotated[Score, Meta(description="Lowest score.")] | UnsetType = UNSET
-    max: Annotated[Score, Meta(description="Highest score.")] | UnsetType = UNSET
-
-
-class HistoryQuery(Request, frozen=True):
-    """Which part of a board's history."""
-
-    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most events.")] = 100
-    before: Annotated[str, Meta(description="`next` of the page before.")] = ""
-    member: Annotated[str, Meta(description="Only events of this member.")] | UnsetType = UNSET
-
-
-class BoardsQuery(Request, frozen=True):
-    """Which part of the list of boards."""
-
-    limit: Annotated[int, Meta(ge=1, le=PAGE_ENTRIES, description="Most boards.")] = 100
-    after: Annotated[str, Meta(description="`next` of the page before.")] = ""
 
 
 # Answers.
@@ -318,8 +261,11 @@ class HistoryEvent(msgspec.Struct, frozen=True):
 
     at: Annotated[datetime, Meta(description="When it became durable.")]
     type: Annotated[
-        Literal["create", "drop", "score", "delete"],
-        Meta(description="`create` begins the board; `score` and `delete` are about a member."),
+        Literal["create", "drop", "score", "delete", "fix"],
+        Meta(
+            description="`create` begins the board; `score` and `delete` are about a member, and "
+            "so is `fix`, a repair of its sum, which counts in one region only."
+        ),
     ]
     member: Member | UnsetType = UNSET
     score: (
@@ -330,6 +276,9 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     ) = UNSET
     reached_at: (
         Annotated[datetime, Meta(description="When the score counts as reached.")] | UnsetType
+    ) = UNSET
+    region: (
+        Annotated[str, Meta(description="With regions: where it was committed.")] | UnsetType
     ) = UNSET
 
 

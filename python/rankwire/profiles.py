@@ -29,6 +29,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,11 +51,18 @@ a write and telling Redis of it, or if a replica was behind."""
 SOLE_SECONDS: Final = 86_400.0
 """How long one may be remembered in the only process that writes."""
 
+# What comes from another region is not what anybody here asks for: it stays for as long as somebody
+# may still be reading the state before, and a region that takes over all profiles fills no Redis.
+_FOREIGN_SECONDS: Final = 2
+
 # Redis answers within this time or is passed by; after that it is left alone for the other.
 _PATIENCE_SECONDS: Final = 0.25
 _PAUSE_SECONDS: Final = 1.0
-# Most changes that are remembered for Redis while it is away.
+# Most changes that are remembered for Redis while it is away, and that it is told of together.
 _OWED: Final = 10_000
+_TOGETHER: Final = 100
+# Members in one message to other nodes: of 128 bytes each they fit.
+_TOLD_TOGETHER: Final = 256
 
 # In Redis: a letter for the format, the version in hexadecimal digits, and the JSON.
 _FORMAT: Final = b"1"
@@ -97,7 +105,7 @@ class SharedCache:
         self._client: Any = client
         self._cluster = cluster
         self._rest_until = 0.0
-        self._owed: dict[str, Stored] = {}
+        self._owed: dict[str, tuple[Stored, int]] = {}
         self._payer: asyncio.Task[None] | None = None
 
     async def get_many(self, members: Sequence[str]) -> dict[str, Stored]:
@@ -124,9 +132,10 @@ class SharedCache:
                 pipeline.set(self._key(member), _written(stored), ex=SHARED_SECONDS, nx=True)
             await pipeline.execute()
 
-    async def put(self, member: str, stored: Stored) -> None:
-        """Write what has just become durable over what is older."""
-        self._owe(member, stored)
+    async def put(self, states: Mapping[str, Stored], seconds: int = SHARED_SECONDS) -> None:
+        """Write what has just become durable over what is older, for so long."""
+        for member, stored in states.items():
+            self._owe(member, stored, seconds)
         if self._is_resting:
             self._pay_later()
         else:
@@ -168,9 +177,10 @@ class SharedCache:
             async with self._careful():
                 await self._pay()
 
-    def _owe(self, member: str, stored: Stored) -> None:
-        old = self._owed.pop(member, stored)
-        self._owed[member] = max(old, stored, key=lambda state: state.version)
+    def _owe(self, member: str, stored: Stored, seconds: int) -> None:
+        new = (stored, seconds)
+        old = self._owed.pop(member, new)
+        self._owed[member] = max(new, old, key=lambda owed: owed[0].version)
         if len(self._owed) > _OWED:
             self._owed.pop(next(iter(self._owed)))
             _log.warning("profiles in Redis may be old", seconds=SHARED_SECONDS)
@@ -178,11 +188,14 @@ class SharedCache:
     async def _pay(self) -> None:
         """Tell Redis of all writes that it does not know of yet."""
         while self._owed:
-            member, stored = next(iter(self._owed.items()))
-            words = (_PUT_NEWER, 1, self._key(member), _written(stored), SHARED_SECONDS)
-            await self._client.eval(*words)
-            if self._owed.get(member) is stored:
-                del self._owed[member]
+            some = list(islice(self._owed.items(), _TOGETHER))
+            pipeline = self._client.pipeline(transaction=False)
+            for member, (stored, seconds) in some:
+                pipeline.eval(_PUT_NEWER, 1, self._key(member), _written(stored), seconds)
+            await pipeline.execute()
+            for member, owed in some:
+                if self._owed.get(member) is owed:
+                    del self._owed[member]
 
 
 class Profiles:
@@ -245,6 +258,16 @@ class Profiles:
         changed = list(members)
         self.local.forget(changed)
         self._spoil(changed)
+
+    async def take_over(self, changed: Mapping[str, Stored]) -> None:
+        """Tell all caches what is durable here now because it was written in another region."""
+        self.forget(changed)
+        if self.shared is not None:
+            await self.shared.put(changed, _FOREIGN_SECONDS)
+        if self._tell is not None:
+            members = list(changed)
+            for begin in range(0, len(members), _TOLD_TOGETHER):
+                self._tell(members[begin : begin + _TOLD_TOGETHER])
 
     async def close(self) -> None:
         """Let go of the store and of Redis, after what is being written."""
@@ -309,7 +332,7 @@ class Profiles:
             self.local.put_many({member: known}, is_written=True)
         if stored is not None:
             if self.shared is not None:
-                await self.shared.put(member, stored)
+                await self.shared.put({member: stored})
             if self._tell is not None:
                 self._tell([member])
         return written

@@ -1,9 +1,10 @@
 """The server: puts the parts together, in order, and takes them apart again.
 
 Starting: read who may do what → listen (alive, not ready) → open and recover the storage → be level
-with other nodes, if there are any → start the committer → open the live door → ready. Stopping, on
-SIGTERM or SIGINT: stop taking requests and answer those at hand → tell watchers to reconnect →
-commit what is queued → last checkpoint → leave the other nodes → close the storage.
+with other nodes, if there are any → start the committer → reach out to other regions → open the
+live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at hand →
+tell watchers to reconnect → leave the other regions → commit what is queued → last checkpoint →
+leave the other nodes → close the storage.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
 from rankwire.api.app import build, counters, of_clients
 from rankwire.api.door import Door
-from rankwire.api.routes import OPERATIONS, SERVER
+from rankwire.api.routes import OPERATIONS
+from rankwire.api.server_routes import SERVER
 from rankwire.api.service import Parts
 from rankwire.beside import Beside, open_beside
 from rankwire.live import Live
 from rankwire.ops.analyzer.sources import Watched
 from rankwire.ops.lifecycle import Keeper, Lifecycle
 from rankwire.ops.watch import Knowledge, Watch, learn
+from rankwire.regional import Among, fences, reach_out
 from rankwire.settings import SettingsError, shown_url
 from rankwire.storage import StorageError
 from rankwire.storage.objects import ObjectStoreError, open_store
@@ -42,6 +45,7 @@ from rankwire.storage.sqlite import SqliteStorage
 from rankwire.sync.profile_news import ProfileNews
 from rankwire.sync.rates import Rates
 from rankwire.sync.region import Region
+from rankwire.sync.regions.verify import Local
 from rankwire.writer import Writer
 
 if TYPE_CHECKING:
@@ -159,17 +163,10 @@ class _Node:
         beside = await self._beside(region)
         if region is not None and not await self._join(region, engine, guard):
             return None
-        writer = Writer(
-            engine,
-            storage,
-            checkpoint_members=settings.storage.checkpoint_members,
-            checkpoint_seconds=settings.storage.checkpoint_seconds,
-            on_commit=region.publish if region else None,
-        )
-        writer.start()
-        self._stack.push_async_callback(writer.stop)
+        among = await reach_out(settings, storage, region, engine, beside)
+        writer = self._writer(storage, engine, region, among)
         live = await self._live(engine, region, guard, on_live_failure)
-        parts = self._parts(writer, beside, live, region, knowledge)
+        parts = self._parts(writer, beside, live, region, among, knowledge)
         door.open(build(parts, guard.access, settings.http.max_body_bytes, self._served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
@@ -177,6 +174,31 @@ class _Node:
         _log.info("recovered", boards=stats["boards"], members=stats["members"])
         live_port = live.port if live else None
         _announce(settings, guard, (port, live_port), time.monotonic() - started)
+        return writer
+
+    def _writer(
+        self,
+        storage: Storage,
+        engine: _core.Engine,
+        region: Region | None,
+        among: Among | None,
+    ) -> Writer:
+        """Start to commit, and to compare what is committed with other regions."""
+        kept = self._settings.storage
+        writer = Writer(
+            engine,
+            storage,
+            checkpoint_members=kept.checkpoint_members,
+            checkpoint_seconds=kept.checkpoint_seconds,
+            on_commit=region.publish if region else None,
+            on_fenced=among.regions.look if among else None,
+        )
+        writer.start()
+        self._stack.push_async_callback(writer.stop)
+        if among is not None:
+            # Ends before the writer, as comparisons write.
+            self._stack.push_async_callback(among.regions.stop)
+            among.regions.verify(Local(engine, writer))
         return writer
 
     async def _beside(self, region: Region | None) -> Beside:
@@ -226,16 +248,29 @@ class _Node:
         beside: Beside,
         live: Live | None,
         region: Region | None,
+        among: Among | None,
         knowledge: Knowledge,
     ) -> Parts:
         """Begin to look at the server, and put together what the API is an API of."""
         requests = counters(self._served)
         hub, most = (live.hub, live.most_connections) if live else (None, 0)
-        watched = Watched(writer, beside, hub, region, of_clients(requests), most)
+        regions, view = among or (None, None)
+        watched = Watched(writer, beside, hub, region, of_clients(requests), most, view)
         watch = Watch(watched, knowledge, self._settings)
         watch.start()
         self._stack.push_async_callback(watch.stop)
-        return Parts(writer, beside, watch, requests, hub, region, self._keep(writer))
+        return Parts(
+            writer,
+            beside,
+            watch,
+            requests,
+            hub,
+            region,
+            self._keep(writer),
+            regions,
+            view,
+            self._settings.regions,
+        )
 
     def _keep(self, writer: Writer) -> Keeper | None:
         """Archive the journal, if there is a place for it."""
@@ -256,7 +291,8 @@ def _storage(settings: Settings) -> tuple[Storage, Region | None]:
     if not kept.url:
         days = kept.journal_days
         return SqliteStorage(kept.path, kept.busy_seconds, days, is_archived=is_archived), None
-    storage = PostgresStorage(kept, is_archived=is_archived)
+    name, fenced = settings.regions.name, fences(settings.regions)
+    storage = PostgresStorage(kept, is_archived=is_archived, region=name, fenced=fenced)
     try:
         return storage, Region(settings.redis, storage)
     except ValueError as error:
@@ -336,6 +372,9 @@ def _announce(
     """Say where everything is, once everything is there."""
     port, live_port = ports
     http, kept = f"http://{settings.http.host}:{port}", settings.storage
+    if settings.regions.is_on:
+        others = ", ".join(settings.regions.peer_urls) or "no others"
+        print(f"  region   {settings.regions.name}, with {others}", flush=True)  # noqa: T201
     live = "off: node.role is api"
     if live_port is not None:
         live = f"ws://{settings.live.host}:{live_port}/connection/websocket"

@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args
 import msgspec
 from msgspec import Meta
 
+from rankwire import settings_regions
+from rankwire.settings_regions import Regions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -31,6 +34,9 @@ ENVIRONMENT_PREFIX = "RANKWIRE_"
 
 KEY_VARIABLE = "RANKWIRE_KEY"
 """No setting: the credential of commands that talk to a server."""
+
+# No message quotes what these hold.
+_SECRETS: Final = frozenset({"regions.secret"})
 
 MOST_INTERVALS: Final = 720
 """Most intervals of ``ops.sample_seconds`` in one ``ops.window_seconds``: as much is remembered."""
@@ -366,6 +372,7 @@ class Settings(msgspec.Struct, frozen=True):
     auth: Auth = Auth()
     storage: Storage = Storage()
     redis: Redis = Redis()
+    regions: Regions = Regions()
     node: Node = Node()
     limits: Limits = Limits()
     ops: Ops = Ops()
@@ -431,6 +438,11 @@ class Field(msgspec.Struct, frozen=True):
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
+    def is_list(self) -> bool:
+        """Whether the setting holds many texts."""
+        return get_origin(self.kind) is tuple
+
+    @property
     def allowed(self) -> str:
         """The allowed values in words."""
         if self.choices:
@@ -441,15 +453,21 @@ class Field(msgspec.Struct, frozen=True):
             return f"a number from {self.meta.ge} to {self.meta.le}"
         if self.kind is Path:
             return "a path"
+        if self.is_list:
+            return (
+                f"a list of at most {self.meta.max_length} texts, or one with spaces between them"
+            )
         return "a text that is not empty" if self.meta.min_length else "a text"
 
     @property
     def shown_default(self) -> str:
         """The default in words; an empty text shows as quotes."""
-        return str(self.default) or '""'
+        return "[]" if self.default == () else str(self.default) or '""'
 
     def convert(self, value: object, *, strict: bool) -> object:
-        """Check a value; text from outside TOML (``strict=False``) may spell a number."""
+        """Check a value; text from outside TOML (``strict=False``) may spell a number or a list."""
+        if self.is_list and isinstance(value, str) and not strict:
+            value = value.replace(",", " ").split()
         return msgspec.convert(value, self.hint, strict=strict, dec_hook=_path)
 
 
@@ -516,9 +534,9 @@ def load(
             values[item.field.name] = item.field.convert(item.value, strict=item.typed)
             chosen[item.field.name] = item
         except msgspec.ValidationError:
-            problems.append(
-                f"{item.place}: found {reprlib.repr(item.value)}, allowed is {item.field.allowed}"
-            )
+            is_secret = item.field.name in _SECRETS
+            found_words = "something else" if is_secret else reprlib.repr(item.value)
+            problems.append(f"{item.place}: found {found_words}, allowed is {item.field.allowed}")
     problems.extend(_clashes(values, chosen))
     if problems:
         raise SettingsError(problems)
@@ -652,6 +670,7 @@ def _clashes(values: Mapping[str, object], chosen: Mapping[str, _Found]) -> Iter
         for name, alone in (("node.role", "all"), ("redis.url", ""), ("storage.replica_url", "")):
             if values[name] != alone:
                 yield f"{place(name)}: found {values[name]!r}, allowed only with storage.url"
+    yield from settings_regions.clashes(values, place)
     window = cast("float", values["ops.window_seconds"])
     most = MOST_INTERVALS * cast("float", values["ops.sample_seconds"])
     if window > most:

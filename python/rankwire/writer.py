@@ -5,9 +5,10 @@ everyone in it; while it stores, the next batch gathers. No timer is involved: a
 batch holds one write, at much load it holds many. A second thread takes checkpoints.
 
 A batch that the storage refuses, because it knows some of its writes, is sealed again without
-those. When the storage fails, everyone who waits is refused at once, and so is everyone who comes,
-until the storage can be written to again. Only then is the failed batch's fate known: if it turns
-out to be stored it counts, otherwise it never happened. Reads go on all the time.
+those. One that only another region may commit is refused to everyone in it. When the storage fails,
+everyone who waits is refused at once, and so is everyone who comes, until the storage can be
+written to again. Only then is the failed batch's fate known: if it turns out to be stored it
+counts, otherwise it never happened. Reads go on all the time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rankwire import _core
-from rankwire.storage import Batch, RefusedError, StorageError
+from rankwire.storage import Batch, FencedError, RefusedError, StorageError
 from rankwire.times import Times
 
 if TYPE_CHECKING:
@@ -56,13 +57,16 @@ class Writer:
         checkpoint_members: int,
         checkpoint_seconds: float,
         on_commit: Callable[[int, bytes], None] | None = None,
+        on_fenced: Callable[[], None] | None = None,
     ) -> None:
         """Take charge; `start` begins the work.
 
         `on_commit` gets the number and the bytes of every batch that has become durable, on the
-        committer's thread. It must not block.
+        committer's thread. It must not block. `on_fenced` is called there as well when the storage
+        has refused a batch because this region is not the primary, before anybody is told.
         """
         self.engine = engine
+        self._on_fenced = on_fenced
         self._on_commit = on_commit
         self._storage = storage
         self._checkpoint_members = checkpoint_members
@@ -152,6 +156,8 @@ class Writer:
                 except RefusedError as refused:
                     sealed.again(refused.known, refused.taken)
                     batch = batch_of(sealed)
+        except FencedError as error:
+            self._give_up(sealed, error)
         except StorageError as error:
             self._endure(sealed, error)
         else:
@@ -163,6 +169,13 @@ class Writer:
             self._storage.append(batch)
         finally:
             self.append_times.add(time.perf_counter() - started)
+
+    def _give_up(self, sealed: _core.Sealed, error: FencedError) -> None:
+        """Refuse a batch that is not this region's to commit."""
+        _log.warning("batch refused", reason=str(error), batch=sealed.number)
+        if self._on_fenced is not None:
+            self._on_fenced()
+        self._answer(sealed.abort_not_primary())
 
     def _endure(self, sealed: _core.Sealed, error: StorageError) -> None:
         """Refuse writes until the storage can say what became of the batch."""
@@ -284,4 +297,5 @@ def batch_of(sealed: _core.Sealed) -> Batch:
         sealed.dropped,
         sealed.answers,
         sealed.doubted,
+        sealed.is_repair,
     )

@@ -17,24 +17,25 @@ from rankwire.api.operations import Operation
 from rankwire.api.routes import OPERATIONS
 
 # Callers by operations. A key that is called after a scope has that one alone; elsewhere has all
-# scopes and visitor may all that players may, but on other boards.
+# scopes and visitor may all that players may, but on other boards. `off` is for who may ask, on a
+# server that is in no region.
 TABLE = """
-               alive ready openapi list_boards describe_board top standing around standings count submit submit_batch create_board delete_board remove_member metrics history get_profile put_profile delete_profile digest ops_report ops_caching
-nobody         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
-wrong_key      ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
-revoked_key    ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
-read           ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403
-submit         ok    ok    ok      403         403            403 403      403    403       403   ok     ok           403          403          403           403     403     403         ok          403            403    403        403
-admin          ok    ok    ok      403         403            403 403      403    403       403   403    403          ok           ok           ok            403     ok      403         403         ok             403    403        403
-operator       ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok
-elsewhere      ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok
-player         ok    ok    ok      403         ok             ok  ok       ok     ok        ok    ok     403          403          403          403           403     403     ok          403         403            403    403        403
-expired_player ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
-visitor        ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           403     403     403         403         403            403    403        403
-spectator      ok    ok    ok      403         ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403
-forger         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401
-anonymous      ok    ok    ok      401         ok             ok  ok       ok     ok        ok    401    401          401          401          401           401     401     ok          401         401            401    401        401
-everybody      ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    ok     ok           ok           ok           ok            ok      ok      ok          ok          ok             ok     ok         ok
+               alive ready openapi list_boards describe_board top standing around standings count submit submit_batch create_board delete_board remove_member metrics history get_profile put_profile delete_profile digest ops_report ops_caching health regions verify_regions verifying_regions failover failback take_region_out take_region_in
+nobody         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401         ok     401     401            401               401      401      401             401
+wrong_key      ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401         ok     401     401            401               401      401      401             401
+revoked_key    ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401         ok     401     401            401               401      401      401             401
+read           ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403         ok     403     403            403               403      403      403             403
+submit         ok    ok    ok      403         403            403 403      403    403       403   ok     ok           403          403          403           403     403     403         ok          403            403    403        403         ok     403     403            403               403      403      403             403
+admin          ok    ok    ok      403         403            403 403      403    403       403   403    403          ok           ok           ok            403     ok      403         403         ok             403    403        403         ok     403     403            403               403      403      403             403
+operator       ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok          ok     off     off            off               off      off      off             off
+elsewhere      ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           ok      403     403         403         403            ok     ok         ok          ok     off     off            off               off      off      off             off
+player         ok    ok    ok      403         ok             ok  ok       ok     ok        ok    ok     403          403          403          403           403     403     ok          403         403            403    403        403         ok     403     403            403               403      403      403             403
+expired_player ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401         ok     401     401            401               401      401      401             401
+visitor        ok    ok    ok      403         403            403 403      403    403       403   403    403          403          403          403           403     403     403         403         403            403    403        403         ok     403     403            403               403      403      403             403
+spectator      ok    ok    ok      403         ok             ok  ok       ok     ok        ok    403    403          403          403          403           403     403     ok          403         403            403    403        403         ok     403     403            403               403      403      403             403
+forger         ok    ok    ok      401         401            401 401      401    401       401   401    401          401          401          401           401     401     401         401         401            401    401        401         ok     401     401            401               401      401      401             401
+anonymous      ok    ok    ok      401         ok             ok  ok       ok     ok        ok    401    401          401          401          401           401     401     ok          401         401            401    401        401         ok     401     401            401               401      401      401             401
+everybody      ok    ok    ok      ok          ok             ok  ok       ok     ok        ok    ok     ok           ok           ok           ok            ok      ok      ok          ok          ok             ok     ok         ok          ok     off     off            off               off      off      off             off
 """  # noqa: E501 - a table is read as a whole
 
 
@@ -170,6 +171,9 @@ async def test_everybody_may_do_what_the_table_says(place: Place, caller: str) -
             case = (operation.name, method, media, answer)
             if expected == "ok":
                 assert 200 <= answer.status < 300, case
+                continue
+            if expected == "off":
+                check_problem(answer, path, 404, "regions-off", None)
                 continue
             assert str(answer.status) == expected, case
             kind = {"401": "unauthorized", "403": "forbidden"}[expected]

@@ -66,6 +66,10 @@ async def test_a_storage_that_cannot_commit(tmp_path: Path) -> None:
             ready = await api.get("/readyz")
             _check(ready, 503, "unavailable")
             assert "locked" in ready.json["detail"]
+            health = await api.get("/health")
+            assert (health.status, health.json["status"]) == (503, "fail")
+            (check,) = health.json["checks"]["storage:commits"]
+            assert "locked" in check["output"]
             assert b"rankwire_storage_ready 0.0" in (await api.get("/metrics")).body
             assert (await api.get("/healthz")).status == 200
             assert (await api.get("/v1/boards/b/members/ada")).json["score"] == 1
@@ -74,6 +78,7 @@ async def test_a_storage_that_cannot_commit(tmp_path: Path) -> None:
             if (await api.get("/readyz")).status == 200:
                 break
             await asyncio.sleep(0.01)
+        assert (await api.get("/health")).status == 200
         assert (await api.post(SCORES, {"member": "ada", "score": 3})).json["previous_score"] == 1
 
 

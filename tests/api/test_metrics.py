@@ -79,7 +79,10 @@ def test_the_manual_lists_exactly_the_metrics(
     """Asked of a whole server with everything that has metrics."""
     urls = ("--storage-url", postgres.url, "--storage-replica-url", postgres.url)
     archive = ("--ops-archive-url", f"file://{tmp_path}/archive")
-    server = new_server(*urls, *archive, "--redis-url", redis_server.url).start()
+    # Of the other region nothing but its name is needed.
+    regions = ("--regions-name", "eu", "--regions-peers", "us=http://127.0.0.1:9")
+    secret = ("--regions-secret", "s" * 32)
+    server = new_server(*urls, *archive, *regions, *secret, "--redis-url", redis_server.url).start()
     text = server.get("/metrics").body.decode()
     exported = dict(re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE))
     ours = {name: words for name, words in exported.items() if not name.startswith("process_")}

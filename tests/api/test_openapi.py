@@ -13,6 +13,7 @@ from fix_api import Client
 from rankwire import model
 from rankwire.api.problems import KINDS
 from rankwire.api.routes import OPERATIONS
+from rankwire.api.server_routes import REGIONS
 
 Document = dict[str, Any]
 MEMBER_OF = {"board": "b", "member": "ada"}
@@ -78,12 +79,19 @@ def test_every_problem_that_an_operation_can_meet_is_declared(document: Document
     declared = {kind.slug for operation in OPERATIONS for kind in operation.refusals}
     # These two are for requests that are no operation.
     assert {kind.slug for kind in KINDS} - declared == {"unknown-path", "method-not-allowed"}
-    for _, _, operation in _operations(document):
+    for path, _, operation in _operations(document):
         for status, response in operation["responses"].items():
             if status >= "400":
-                assert list(response["content"]) == ["application/problem+json"]
-            assert ("Retry-After" in response.get("headers", {})) == (status in {"429", "503"})
+                assert list(response["content"]) == [_refusal_of(path, status)]
+            is_later = status in {"429", "503"} and path != "/health"
+            assert ("Retry-After" in response.get("headers", {})) == is_later
             assert ("WWW-Authenticate" in response.get("headers", {})) == (status == "401")
+
+
+def _refusal_of(path: str, status: str) -> str:
+    """How an operation says no; a node that is not well does so in the words of its format."""
+    is_health = path == "/health" and status == "503"
+    return "application/health+json" if is_health else "application/problem+json"
 
 
 def test_everything_but_the_public_names_a_way_to_show_a_credential(document: Document) -> None:
@@ -104,24 +112,41 @@ def test_everything_but_the_public_names_a_way_to_show_a_credential(document: Do
             assert operation["security"] == [{"bearer": []}, {"apiKey": []}]
             assert refusals >= {"401", "403"}
             assert ("429" in refusals) == (operation["operationId"] in {"submit", "submit_batch"})
-    assert public == {"/healthz", "/readyz", "/openapi.json"}
+    assert public == {"/healthz", "/readyz", "/health", "/openapi.json"}
 
 
 def test_what_changes_something_takes_a_key(document: Document) -> None:
     keyed = set()
     for _, _, operation in _operations(document):
-        headers = [p for p in operation["parameters"] if p["in"] == "header"]
-        if headers:
+        headers = _headers(operation)
+        if has_key := "Idempotency-Key" in headers:
             keyed.add(operation["operationId"])
-            assert [header["name"] for header in headers] == ["Idempotency-Key"]
-            assert headers[0]["required"] is False
+            assert headers["Idempotency-Key"]["required"] is False
         for status, response in operation["responses"].items():
             has_header = "Idempotency-Replayed" in response.get("headers", {})
-            assert has_header == (bool(headers) and status < "300")
+            assert has_header == (has_key and status < "300")
         described = operation["responses"].get("422", {}).get("description", "")
-        assert ("`key-reused`" in described) == bool(headers)
+        assert ("`key-reused`" in described) == has_key
     of_boards = {"create_board", "delete_board", "submit", "submit_batch", "remove_member"}
     assert keyed == of_boards | {"put_profile", "delete_profile"}
+
+
+def _headers(operation: Document) -> dict[str, Document]:
+    return {p["name"]: p for p in operation["parameters"] if p["in"] == "header"}
+
+
+def test_what_is_about_boards_takes_a_session_and_a_level_or_an_age(document: Document) -> None:
+    for path, method, operation in _operations(document):
+        is_of_boards = path.startswith("/v1/boards")
+        assert ("Rankwire-Session" in _headers(operation)) == is_of_boards
+        for status, response in operation["responses"].items():
+            has_header = "Rankwire-Session" in response.get("headers", {})
+            assert has_header == (is_of_boards and status < "400")
+        queries = {p["name"] for p in operation["parameters"] if p["in"] == "query"}
+        is_read = is_of_boards and (method == "GET" or path.endswith("/standings"))
+        assert ({"consistency", "max_staleness_ms"} <= queries) == is_read
+        has_level = operation["operationId"] in {"submit", "submit_batch", "remove_member"}
+        assert ("level" in queries) == has_level
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -138,7 +163,8 @@ async def test_every_row_is_served(api: Client, document: Document, operation: A
         codec = msgspec.msgpack if media.endswith("msgpack") else msgspec.json
         body = example.encode() if isinstance(example, str) else codec.encode(example)
         answer = await api.call(operation.method, path, body, media or None)
-        assert 200 <= answer.status < 300
+        # There are no other regions here.
+        assert answer.status == 404 if operation in REGIONS else 200 <= answer.status < 300
         response = described["responses"][str(answer.status)]
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         assert media_type in response.get("content", {"": None})

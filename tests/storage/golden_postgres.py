@@ -1,8 +1,9 @@
-"""Databases of PostgreSQL as the first format had them, for later versions to open.
+"""Databases of PostgreSQL as earlier formats had them, for later versions to open.
 
-``python tests/storage/golden_postgres.py`` writes the dump anew, with the version of Rankwire that
-Python finds. That is right only while nobody has data of it; afterwards a new format gets a file of
-its own. It needs the program pg_dump, and a server that it starts for itself.
+``python tests/storage/golden_postgres.py FORMAT`` writes a dump, with the version of Rankwire that
+Python finds: its newest migration has to be that number. A dump stays as it is once anybody has
+data of its format; a new format gets files of its own. It needs the program pg_dump, and a server
+that it starts for itself.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-FIRST: Final = Path(__file__).parent / "golden" / "postgres-format-1.sql"
-EXPECTED: Final = FIRST.with_suffix(".json")
+FORMATS: Final = (1, 2)
+"""Migrations that a released version ended with."""
+
 DATABASE: Final = "golden"
 
 _PROFILE: Final = """
@@ -24,17 +26,22 @@ VALUES ('ann', 'Ann Ä', NULL, '{"level":7}', '2026-01-02 03:04:05.678901+00')
 """
 
 
-def load(psql: str, url: str) -> None:
-    """Put the dump into an empty database."""
-    words = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(FIRST), url]
+def load(psql: str, url: str, number: int) -> None:
+    """Put the dump of a format into an empty database."""
+    words = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(_dump(number)), url]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def expected() -> dict[str, Any]:
-    """What a node of the first version saw: digests and rows of its boards."""
-    found: dict[str, Any] = json.loads(EXPECTED.read_text(encoding="utf-8"))
+def expected(number: int) -> dict[str, Any]:
+    """What a node of that version saw: digests and rows of its boards."""
+    text = _dump(number).with_suffix(".json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
     return found
+
+
+def _dump(number: int) -> Path:
+    return Path(__file__).parent / "golden" / f"postgres-format-{number}.sql"
 
 
 def _fill(url: str) -> dict[str, object]:
@@ -63,8 +70,11 @@ def _fill(url: str) -> dict[str, object]:
     return told
 
 
-def _write(server: Any) -> None:
+def _write(server: Any, number: int) -> None:
     from fix_postgres import postgres_tool  # noqa: PLC0415
+    from rankwire.storage.migrate import migrations  # noqa: PLC0415
+
+    assert migrations("postgres")[-1].number == number, "this version has another format"
 
     server.sql(f"CREATE DATABASE {DATABASE} TEMPLATE template0", database="postgres")
     url = server.url_of(DATABASE)
@@ -75,12 +85,12 @@ def _write(server: Any) -> None:
     # Newer versions of pg_dump write words that older ones of psql do not know.
     new = ("\\restrict", "\\unrestrict")
     lines = [line for line in dump.splitlines() if not line.startswith(new)]
-    FIRST.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _dump(number).write_text("\n".join(lines) + "\n", encoding="utf-8")
     text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True)
-    EXPECTED.write_text(text + "\n", encoding="utf-8")
+    _dump(number).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
-def _serve() -> None:
+def _serve(number: int) -> None:
     """Start a server for the time that it takes."""
     from fix_postgres import SUPERUSER, Postgres, run_postgres_tool  # noqa: PLC0415
     from fix_server import until  # noqa: PLC0415
@@ -95,7 +105,7 @@ def _serve() -> None:
         try:
             server.spawn()
             until(lambda: _answers(server), "PostgreSQL")
-            _write(server)
+            _write(server, number)
         finally:
             server.end()
 
@@ -112,4 +122,4 @@ def _answers(server: Any) -> bool:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    _serve()
+    _serve(int(sys.argv[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fix_archive import DAYS, Before, NewOld, Old, age
-from rankwire.storage import postgres
+from rankwire.storage import postgres_tidy
 from rankwire.storage.archive_source import HeldError
 
 
@@ -89,7 +89,7 @@ def test_tidying_looks_at_no_week_while_there_is_a_hold(
     age(old.place)
     old.lifecycle().hold("case 1")
     looked: list[str] = []
-    monkeypatch.setattr(postgres, "is_covered", lambda _, week: looked.append(week))
+    monkeypatch.setattr(postgres_tidy, "is_covered", lambda _, week: looked.append(week))
     with old.place.open() as node:
         node.storage.tidy()
     assert looked == []

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from fix_archive import DAYS, Before, NewOld, Old, age
 from fix_postgres import Database
-from rankwire.storage import postgres as module
-from rankwire.storage.postgres import is_covered
+from rankwire.storage import postgres_tidy as module
+from rankwire.storage.postgres_tidy import is_covered
 
 
 @pytest.fixture

@@ -320,9 +320,9 @@ def test_more_at_the_end_is_noticed(whole: Path) -> None:
 
 def test_a_newer_format_says_so(whole: Path) -> None:
     content = bytearray(whole.read_bytes())
-    content[16:20] = struct.pack(">I", 2)
+    content[16:20] = struct.pack(">I", 3)
     whole.write_bytes(content)
-    with pytest.raises(BackupError, match=r"has format 2, .* knows 1 only: .* newer"):
+    with pytest.raises(BackupError, match=r"has format 3, .* knows formats up to 2: .* newer"):
         check(whole)
 
 

@@ -151,7 +151,7 @@ async def test_an_old_state_is_not_put_over_a_new_one(redis_server: RedisServer)
         for states in ([old, new], [new, old], [new, gone, old], [gone, new]):
             redis_server.ask("FLUSHALL")
             for state in states:
-                await cache.put("ada", state)
+                await cache.put({"ada": state})
             newest = max(states, key=lambda state: state.version)
             await cache.fill({"ada": NONE})
             await cache.fill({"ada": old})
@@ -168,9 +168,9 @@ async def test_what_is_not_ours_is_ignored(redis_server: RedisServer) -> None:
             assert await cache.get_many(["ada"]) == {}
         # A newer version's format is written over.
         stored = Stored(7, b"{}")
-        await cache.put("ada", stored)
+        await cache.put({"ada": stored})
         redis_server.ask("SET", profile_key(CLUSTER, "ada"), "2" + "f" * 40)
-        await cache.put("ada", stored)
+        await cache.put({"ada": stored})
         assert await cache.get_many(["ada"]) == {"ada": stored}
     finally:
         await cache.close()
@@ -232,9 +232,9 @@ async def test_debts_have_a_limit(
     try:
         redis_server.kill()
         for number in range(5):
-            await cache.put(f"m{number}", Stored(number + 1, b"{}"))
+            await cache.put({f"m{number}": Stored(number + 1, b"{}")})
         # An older state of one that is owed is none to remember.
-        await cache.put("m4", Stored(1, b"old"))
+        await cache.put({"m4": Stored(1, b"old")})
         redis_server.start()
         await _until(lambda: _kept(redis_server, "m4") is not None, "the debts")
         found = [_kept(redis_server, f"m{number}") is not None for number in range(5)]

@@ -40,7 +40,7 @@ async def test_each_role_serves_its_part(
     for path in ("/v1/boards", "/v1/boards/a", "/v1/boards/a/top", _PROFILE):
         assert hub.get(path).status == 404, path
     assert hub.submit("a", "ann", 1).status == 404
-    for path in ("/healthz", "/readyz", "/metrics", "/v1/digest", "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/health", "/metrics", "/v1/digest", "/openapi.json"):
         assert hub.get(path).status == 200, path
     assert "/v1/boards" not in hub.get("/openapi.json").json()["paths"]
     until(lambda: hub.metric("rankwire_members") == 1, "the hub has what the API took")

@@ -123,7 +123,7 @@ def test_integers_are_numbers_for_a_float_in_the_file(tmp_path: Path) -> None:
             "[cluster]\n",
             (
                 "wrong.toml: unknown section [cluster]; "
-                "known are: http, live, auth, storage, redis, node, limits, ops, log"
+                "known are: http, live, auth, storage, redis, regions, node, limits, ops, log"
             ),
         ),
         (

@@ -14,12 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rankwire.api.across import Across, Alone
+from rankwire.api.forward import Forward
 from rankwire.api.gate import open_gate
 from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
 from rankwire.api.operations import Endpoint, Operation
+from rankwire.api.peers import PEER_ROUTES, PeerEndpoint
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
-from rankwire.api.routes import OPERATIONS, SERVER
+from rankwire.api.routes import OPERATIONS
+from rankwire.api.server_routes import REGIONS, SERVER
 from rankwire.api.service import Parts, Service
 from rankwire.ops.metrics import Observed, Requests, scraper
 
@@ -38,12 +42,13 @@ _METHOD_NOT_ALLOWED_STATUS: Final = 405
 
 def counters(served: tuple[Operation, ...] = OPERATIONS) -> dict[str, Requests]:
     """Make what counts the requests of each operation."""
-    return {name: Requests() for name in (*(each.name for each in served), UNMATCHED)}
+    names = (*(each.name for each in served), *(route.name for route in PEER_ROUTES), UNMATCHED)
+    return {name: Requests() for name in names}
 
 
 def of_clients(requests: Mapping[str, Requests]) -> dict[str, Requests]:
     """Take those of what clients come for: no probes, no metrics, nothing else of the server."""
-    own = {operation.name for operation in SERVER}
+    own = {each.name for each in (*SERVER, *REGIONS)} | {route.name for route in PEER_ROUTES}
     return {name: counted for name, counted in requests.items() if name not in own}
 
 
@@ -67,24 +72,51 @@ def build(
             parts.region,
             requests,
             parts.keeper,
+            parts.among,
         )
     )
     service = Service(parts, document(served), scrape)
     gate = open_gate(access, parts.writer.engine)
+    across = _across(parts)
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in served:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [
         Route(
             path,
-            Endpoint(operations, service, requests, gate, max_body_bytes),
+            Endpoint(operations, service, requests, gate, across, max_body_bytes),
             methods=list(operations),
             name=path,
         )
         for path, operations in by_path.items()
     ]
-    framework = _framework(routes, requests[UNMATCHED])
-    return Hot(service, requests, gate, framework) if served is OPERATIONS else framework
+    if served is not OPERATIONS:
+        return _framework(routes, requests[UNMATCHED])
+    framework = _framework([*routes, *_peer_routes(parts)], requests[UNMATCHED])
+    return Hot(service, requests, gate, parts.regions, framework)
+
+
+def _across(parts: Parts) -> Across | Alone:
+    """Choose how operations on boards are done."""
+    if (regions := parts.regions) is None:
+        return Alone()
+    seconds = parts.region_settings.forward_seconds
+    return Across(regions, Forward(regions, parts.writer.engine, seconds))
+
+
+def _peer_routes(parts: Parts) -> list[Route]:
+    """Make the routes for other regions."""
+    handlers = parts.regions.handlers if parts.regions else None
+    secret = parts.region_settings.secret
+    return [
+        Route(
+            route.path,
+            PeerEndpoint(route, handlers, secret, parts.requests[route.name]),
+            methods=["POST"],
+            name=route.path,
+        )
+        for route in PEER_ROUTES
+    ]
 
 
 def _framework(routes: list[Route], unmatched: Requests) -> ASGIApp:

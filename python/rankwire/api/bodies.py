@@ -78,8 +78,8 @@ async def read(receive: Receive, limit: int, length: int = -1) -> bytes:
 
 async def read_body(
     body: Body, headers: Mapping[bytes, bytes], receive: Receive, limit: int
-) -> Any:
-    """Receive and decode what `body` describes."""
+) -> tuple[bytes, Any]:
+    """Receive and decode what `body` describes. Gives it as it came, too."""
     if body.is_small:
         limit = min(limit, SMALL_BODY_BYTES)
     announced = headers.get(b"content-length", b"")
@@ -88,10 +88,11 @@ async def read_body(
         raise _too_large(limit)
     if body.default is None:
         decode = _decoder(body, headers)
-        return decode(await read(receive, limit, length))
+        content = await read(receive, limit, length)
+        return content, decode(content)
     # Nothing has no type, but some clients name one for it.
     content = await read(receive, limit, length)
-    return _decoder(body, headers)(content) if content else body.default
+    return content, _decoder(body, headers)(content) if content else body.default
 
 
 def plain_decoders(kind: Any) -> dict[str, Decode]:

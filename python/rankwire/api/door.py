@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_ALIVE: Final = b'{"status":"ok"}'
 _STARTING: Final = (
     b'{"type":"urn:rankwire:problem:unavailable","title":"Service unavailable","status":503,'
     b'"detail":"the server is starting: it recovers its boards"}'
 )
+_ANSWERS: Final = {
+    "/healthz": (b'{"status":"ok"}', b"application/json"),
+    "/health": (
+        b'{"status":"fail","output":"the server is starting: it recovers its boards"}',
+        b"application/health+json",
+    ),
+}
+_OTHERWISE: Final = (_STARTING, b"application/problem+json")
 
 
 class Door:
@@ -38,8 +45,7 @@ class Door:
 
 async def _starting(scope: Scope, _receive: Receive, send: Send) -> None:
     alive = scope["path"] == "/healthz"
-    body = _ALIVE if alive else _STARTING
-    content_type = b"application/json" if alive else b"application/problem+json"
+    body, content_type = _ANSWERS.get(scope["path"], _OTHERWISE)
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
     if not alive:
         headers.append((b"retry-after", b"1"))

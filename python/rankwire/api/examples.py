@@ -81,3 +81,75 @@ DIGEST: Final[_Example] = {
     ],
 }
 COUNT: Final[_Example] = {"board": "season-1", "version": 3, "count": 1, "total": 2}
+
+
+def _sync(status: str, after_ms: float | None, achieved: str, fraction: float) -> _Example:
+    return {
+        "sync": {
+            "requested": "all",
+            "achieved": achieved,
+            "primary": {
+                "region": "eu",
+                "status": "committed",
+                "position": "4611686018427387904:3",
+            },
+            "regions": [{"region": "us", "status": status, "after_ms": after_ms, "error": None}],
+            "consistency": {"fraction": fraction, "worst_lag_ms": after_ms or 2000.0},
+            "is_reached": achieved == "all",
+        }
+    }
+
+
+SPREAD: Final[_Example] = _sync("acknowledged", 81.5, "all", 1.0)
+SPREADING: Final[_Example] = _sync("pending", None, "local", 0.5)
+SPREADING_RECEIPT: Final[_Example] = {**RECEIPT, **SPREADING}
+SPREADING_BATCH_RECEIPT: Final[_Example] = {**BATCH_RECEIPT, **SPREADING}
+
+HEALTH: Final[_Example] = {
+    "status": "pass",
+    "releaseId": "0.7.0",
+    "serviceId": "eu",
+    "checks": {
+        "storage:commits": [{"status": "pass", "componentType": "datastore"}],
+        "follower:level": [{"status": "pass", "componentType": "component"}],
+        "operator:out": [{"status": "pass", "componentType": "system"}],
+        "regions:links": [{"status": "pass", "componentType": "component"}],
+        "regions:lag": [
+            {
+                "status": "pass",
+                "componentType": "component",
+                "observedValue": 0.012,
+                "observedUnit": "s",
+                "componentId": "us",
+            }
+        ],
+        "regions:drift": [
+            {
+                "status": "pass",
+                "componentType": "component",
+                "observedValue": -0.003,
+                "observedUnit": "s",
+                "componentId": "us",
+            }
+        ],
+    },
+}
+HEALTH_FAILS: Final[_Example] = {
+    "status": "fail",
+    "releaseId": "0.7.0",
+    "serviceId": "eu",
+    "checks": {
+        "storage:commits": [{"status": "pass", "componentType": "datastore"}],
+        "follower:level": [{"status": "pass", "componentType": "component"}],
+        "operator:out": [
+            {
+                "status": "fail",
+                "componentType": "system",
+                "output": "the region is taken out: move to another provider",
+            }
+        ],
+    },
+}
+VERIFY: Final[_Example] = {"boards": ["season-1"], "repair": True, "source": None}
+FAILOVER: Final[_Example] = {"force": False}
+OUT: Final[_Example] = {"reason": "move to another provider"}

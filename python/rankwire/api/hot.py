@@ -3,7 +3,8 @@
 These three make up nearly all traffic, and each costs little more than decoding its input and one
 call into the core. What is out of the ordinary (another media type, a query where none belongs,
 HEAD, profiles) goes to the framework's routes, which call the same functions of `Service`. Nothing
-has been read from the client by then. A submit's key costs only those who send one.
+has been read from the client by then. A submit's key costs only those who send one. What means
+something to other regions (a session, a level, a write for the primary) goes there, too.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
+from rankwire.api.across import SESSION_HEADER
 from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import JSON_OK, Answer, send_answer
 from rankwire.api.bodies import SMALL_BODY_BYTES, read
 from rankwire.api.idempotency import HEADER, read_key
 from rankwire.api.problems import DisconnectedError, refuse
 from rankwire.api.service import taken
-from rankwire.model import Submit, TopQuery
+from rankwire.model import Submit
+from rankwire.model_queries import TopQuery
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from rankwire.api.gate import Gate
     from rankwire.api.service import Service
     from rankwire.ops.metrics import Requests
+    from rankwire.sync.regions.regions import Regions
 
 _PREFIX: Final = b"/v1/boards/"
 _PREFIX_BYTES: Final = len(_PREFIX)
@@ -53,12 +57,14 @@ class Hot:
         service: Service,
         requests: Mapping[str, Requests],
         gate: Gate | None,
+        regions: Regions | None,
         rest: ASGIApp,
     ) -> None:
         """Share the service, the counters and the gate with the routes in `rest`."""
         self._service = service
         self._receipt = service.receipt
         self._gate = gate
+        self._regions = regions
         self._rest = rest
         self._count_submit = requests["submit"].count
         self._count_top = requests["top"].count
@@ -71,12 +77,12 @@ class Hot:
         path = scope["raw_path"]
         if path.startswith(_PREFIX):
             match scope["method"], path[_PREFIX_BYTES:].split(b"/", _MOST_PARTS):
-                case "POST", [board, b"scores"] if board and (plain := _plain_body(scope)):
+                case "POST", [board, b"scores"] if board and (plain := self._plain_body(scope)):
                     return self._submit(board, plain, scope, receive, send)
                 case "GET", [board, b"top"] if board:
                     return self._top(board, scope, receive, send)
                 case "GET", [board, b"members", member] if (
-                    board and member and not scope["query_string"]
+                    board and member and self._is_plain(scope)
                 ):
                     return self._standing(board, member, scope, send)
         return self._rest(scope, receive, send)
@@ -112,8 +118,10 @@ class Hot:
             if self._gate:
                 self._gate.admit(scope["headers"], "read", board)
             query = read_query(TopQuery, scope["query_string"])
-            if not query.profiles:
-                known = dict(scope["headers"]).get(b"if-none-match")
+            headers = dict(scope["headers"])
+            is_session = self._regions is not None and SESSION_HEADER in headers
+            if not (query.profiles or query.consistency != "local" or is_session):
+                known = headers.get(b"if-none-match")
                 answer = self._service.top(decode_text(board), query, known)
         except Exception as error:  # noqa: BLE001  # as above
             answer = refuse(error, scope["raw_path"])
@@ -134,17 +142,27 @@ class Hot:
         await send_answer(send, answer)
         self._count_standing(answer[0]["status"], perf_counter() - started)
 
+    def _plain_body(self, scope: Scope) -> _Plain | None:
+        """Describe a body that is short JSON as it stands; None for any other.
 
-def _plain_body(scope: Scope) -> _Plain | None:
-    """Describe a body that is short JSON as it stands; None for any other."""
-    if scope["query_string"]:
-        return None
-    headers = dict(scope["headers"])
-    length: bytes = headers.get(b"content-length", b"")
-    is_plain = (
-        headers.get(b"content-type") in _JSON_TYPES
-        and len(length) <= _SHORT_LENGTH_DIGITS
-        and length.isdigit()
-        and b"content-encoding" not in headers
-    )
-    return (int(length), HEADER in headers) if is_plain else None
+        Also None for one that the primary region is to have, or that belongs to a session.
+        """
+        if scope["query_string"]:
+            return None
+        headers = dict(scope["headers"])
+        length: bytes = headers.get(b"content-length", b"")
+        is_plain = (
+            headers.get(b"content-type") in _JSON_TYPES
+            and len(length) <= _SHORT_LENGTH_DIGITS
+            and length.isdigit()
+            and b"content-encoding" not in headers
+        )
+        if self._regions is not None and (SESSION_HEADER in headers or not self._regions.may_write):
+            return None
+        return (int(length), HEADER in headers) if is_plain else None
+
+    def _is_plain(self, scope: Scope) -> bool:
+        """Tell whether a request asks for nothing but what its path says."""
+        if scope["query_string"]:
+            return False
+        return self._regions is None or SESSION_HEADER not in dict(scope["headers"])

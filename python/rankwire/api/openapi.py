@@ -10,12 +10,14 @@ import msgspec
 
 from rankwire import _core
 from rankwire.api.answers import REPLAYED
+from rankwire.api.forward import SERVED_BY
 from rankwire.api.idempotency import CHARACTERS
 from rankwire.api.operations import Operation, Reply
 from rankwire.api.problems import (
     BUSY,
     KEY_FIELD,
     PROBLEM_JSON,
+    SESSION_FIELD,
     TOO_MANY,
     TYPE_PREFIX,
     UNAUTHORIZED,
@@ -33,6 +35,7 @@ _TAGS: Final = {
     "ranks": "What a board says. Every answer is exact and belongs to one version.",
     "profiles": "What is told of members beside their scores, the same on all boards.",
     "server": "The server itself.",
+    "regions": "Other regions that hold the same boards.",
 }
 _SCHEMES: Final = {
     "bearer": {
@@ -58,6 +61,18 @@ _KEY_PARAMETER: Final = {
     "example": "2f1c8a52-6a0f-4f6e-9d2b-1f0c5d0a7b11",
 }
 _REPLAYED: Final = {REPLAYED: "`true` if this is the answer to an earlier request with the key."}
+_SESSION_PARAMETER: Final = {
+    "name": SESSION_FIELD,
+    "in": "header",
+    "required": False,
+    "description": "Where there are other regions: the token of a session, which is the header of "
+    "the session's last answer, or `new` to begin one. The request waits until this node has what "
+    "the session has seen. A token means nothing else to a client.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 8192},
+    "example": "new",
+}
+_TOKEN: Final = {SESSION_FIELD: "The session's next token, if the request was of a session."}
+_SERVED_BY: Final = {SERVED_BY: "The primary region, if it did what was asked of another one."}
 _LATER: Final = {"Retry-After": "Seconds to wait before trying again."}
 _PROBLEM_HEADERS: Final = {
     UNAUTHORIZED.status: {"WWW-Authenticate": "`Bearer`."},
@@ -123,10 +138,11 @@ def _operation(operation: Operation) -> _Schema:
             *_path_parameters(operation.path),
             *_query_parameters(operation.query),
             *([_KEY_PARAMETER] if operation.takes_key else ()),
+            *([_SESSION_PARAMETER] if operation.across else ()),
         ],
         "responses": {
             **{
-                str(status): _reply(reply, _REPLAYED if operation.takes_key else {})
+                str(status): _reply(reply, _more_headers(operation))
                 for status, reply in operation.replies.items()
             },
             **_problems(operation.refusals),
@@ -142,6 +158,15 @@ def _operation(operation: Operation) -> _Schema:
             },
         }
     return described
+
+
+def _more_headers(operation: Operation) -> dict[str, str]:
+    """Describe headers that answers have for what kind of operation it is."""
+    return {
+        **(_REPLAYED if operation.takes_key else {}),
+        **(_TOKEN if operation.across else {}),
+        **(_SERVED_BY if operation.across in {"scores", "names"} else {}),
+    }
 
 
 def _path_parameters(path: str) -> Iterator[_Schema]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -18,23 +18,40 @@ from rankwire.api.bodies import Body, read_body
 from rankwire.api.gate import Action, Gate
 from rankwire.api.idempotency import Key, read_key
 from rankwire.api.problems import (
+    BUSY,
     FORBIDDEN,
+    INTERNAL,
+    INVALID,
     KEY_REUSED,
+    MALFORMED,
+    TOO_LARGE,
     TOO_MANY,
     UNAUTHORIZED,
+    UNAVAILABLE,
+    UNSUPPORTED,
     DisconnectedError,
     Kind,
     refuse,
 )
-from rankwire.model import NoQuery
+from rankwire.model_queries import NoQuery
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from rankwire.api.across import Across, Alone
     from rankwire.api.service import Service
     from rankwire.ops.metrics import Requests
 
 JSON: Final = "application/json"
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A request as it was sent."""
+
+    method: str
+    path: bytes
+    query: bytes
+    content: bytes
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -47,6 +64,7 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     key: Key | None
     """Of a write, if the client gave one."""
+    sent: Sent
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -76,6 +94,9 @@ class Operation(msgspec.Struct, frozen=True):
     body: Body | None = None
     takes_key: bool = False
     """Whether it is a write, which a client may name to send it again."""
+    across: Literal["", "read", "scores", "names"] = ""
+    """What it means to other regions: a read of boards, a write to members of one, or a board that
+    begins or ends; nothing for all else."""
 
     @property
     def refusals(self) -> tuple[Kind, ...]:
@@ -99,6 +120,13 @@ REFUSALS: Final[Mapping[Action, tuple[Kind, ...]]] = {
 }
 """How the gate refuses each kind of action."""
 
+NAMED: Final = (MALFORMED, INVALID, INTERNAL)
+"""What can be wrong with any request."""
+BODY: Final = (TOO_LARGE, UNSUPPORTED)
+"""What can be wrong with any body."""
+WRITE: Final = (BUSY, UNAVAILABLE)
+"""What can be wrong with any write, and with a read of what is not in memory."""
+
 
 class Endpoint:
     """Serves all operations of one path, as an ASGI app behind a route."""
@@ -109,6 +137,7 @@ class Endpoint:
         service: Service,
         requests: Mapping[str, Requests],
         gate: Gate | None,
+        across: Across | Alone,
         max_body_bytes: int,
     ) -> None:
         """Serve `operations` by method, HEAD by GET; without a gate everybody may."""
@@ -118,6 +147,7 @@ class Endpoint:
         self._service = service
         self._requests = requests
         self._gate = gate
+        self._across = across
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,9 +156,10 @@ class Endpoint:
         operation = self._operations[scope["method"]]
         try:
             call = await self._read(operation, scope, receive)
-            answer = operation.run(self._service, call)
-            if not isinstance(answer, tuple):
-                answer = await answer
+            if operation.across:
+                answer = await self._across.answer(operation, self._service, call)
+            else:
+                answer = await run(operation, self._service, call)
         except DisconnectedError:
             return
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets a problem
@@ -148,12 +179,20 @@ class Endpoint:
         query = read_query(operation.query, scope["query_string"])
         headers = dict(scope["headers"])
         key = read_key(scope["headers"], caller) if operation.takes_key else None
+        content = b""
         body: Any = None
         if operation.body is not None:
-            body = await read_body(operation.body, headers, receive, self._max_body_bytes)
+            content, body = await read_body(operation.body, headers, receive, self._max_body_bytes)
         if gate and caller:
             if operation.action == "submit":
                 gate.charge(caller, name, body.member)
             elif operation.action == "submit_batch":
                 gate.charge_batch(caller, len(body.submits))
-        return Call(name, member, query, body, headers, key)
+        sent = Sent(scope["method"], scope["raw_path"], scope["query_string"], content)
+        return Call(name, member, query, body, headers, key, sent)
+
+
+async def run(operation: Operation, service: Service, call: Call) -> Answer:
+    """Do what a request asks for, on this node."""
+    answer = operation.run(service, call)
+    return answer if isinstance(answer, tuple) else await answer

@@ -18,7 +18,7 @@ from rankwire.storage.history import START, Place, Question
 
 if TYPE_CHECKING:
     from rankwire import _core
-    from rankwire.model import HistoryQuery
+    from rankwire.model_queries import HistoryQuery
     from rankwire.storage import history
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,13 +60,14 @@ def _text(place: Place | None) -> str | None:
 
 def _event(event: history.Event, is_float: bool) -> HistoryEvent:
     record = event.record
-    is_score = record["type"] == "score"
+    is_score = record["type"] in {"score", "fix"}
     return HistoryEvent(
         _time(event.at_ms),
         record["type"],
         record.get("member", UNSET),
         _score(record["bits"], is_float) if is_score else UNSET,
         _time(record["stamp_ms"]) if is_score else UNSET,
+        UNSET if event.region is None else event.region,
     )
 
 

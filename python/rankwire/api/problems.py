@@ -21,11 +21,23 @@ from rankwire.model import Problem
 from rankwire.storage import StorageError
 from rankwire.storage.pool import BusyError
 from rankwire.storage.profiles import KeyUsedError, UnknownProfileError
+from rankwire.sync.regions.errors import (
+    FailoverError,
+    NotAPeerError,
+    NotThereYetError,
+    PeerError,
+    TooManyError,
+    TooStaleError,
+    WrongLevelError,
+    WrongTokenError,
+)
 
 PROBLEM_JSON: Final = b"application/problem+json"
 TYPE_PREFIX: Final = "urn:rankwire:problem:"
 KEY_FIELD: Final = "Idempotency-Key"
 """The header, as the field of a problem."""
+SESSION_FIELD: Final = "Rankwire-Session"
+"""Likewise: the header with a session's token, in requests and in answers."""
 
 # Longest texts in a problem; what is longer is a client's input and gets cut.
 _DETAIL_CHARACTERS: Final = 200
@@ -73,6 +85,12 @@ METHOD_NOT_ALLOWED = Kind(
     "Method not allowed",
     "The path is served, but not with this method; `Allow` lists those it takes.",
 )
+REGIONS_OFF = Kind(
+    "regions-off",
+    404,
+    "Regions off",
+    "The server is in no region (`regions.name`), so it cannot do this.",
+)
 CONFLICT = Kind(
     "board-conflict", 409, "Board conflict", "The board exists with another configuration."
 )
@@ -81,6 +99,12 @@ LIMIT = Kind(
     409,
     "Limit reached",
     "The server holds as many boards, or the board as many members, as it may.",
+)
+REFUSED_FAILOVER = Kind(
+    "failover-refused",
+    409,
+    "Failover refused",
+    "The regions are in no state for it; the detail tells why.",
 )
 TOO_LARGE = Kind("too-large", 413, "Body too large", "The body is larger than the limit.")
 UNSUPPORTED = Kind(
@@ -118,6 +142,36 @@ UNAVAILABLE = Kind(
     "The storage cannot be used, or the server starts or stops; see `Retry-After`.",
     _LATER,
 )
+NOT_PRIMARY = Kind(
+    "not-primary",
+    503,
+    "Not primary",
+    "Only the primary region takes this write, and it is not this one or not for now.",
+    _LATER,
+)
+PRIMARY_UNREACHABLE = Kind(
+    "primary-unreachable",
+    503,
+    "Primary unreachable",
+    "The write belongs to the primary region, which gave no answer. It may have been done: send "
+    "it again with the same `Idempotency-Key`.",
+    _LATER,
+)
+TOO_STALE = Kind(
+    "too-stale",
+    503,
+    "Too stale",
+    "This region has not heard from another one for longer than `max_staleness_ms`.",
+    _LATER,
+)
+NOT_THERE_YET = Kind(
+    "not-there-yet",
+    503,
+    "Not there yet",
+    "Something has not come to this node in time: what the `Rankwire-Session` stands for, or a "
+    "board that the primary has created or deleted.",
+    _LATER,
+)
 
 KINDS: Final = (
     MALFORMED,
@@ -127,9 +181,11 @@ KINDS: Final = (
     UNKNOWN_BOARD,
     UNKNOWN_MEMBER,
     UNKNOWN_PROFILE,
+    REGIONS_OFF,
     METHOD_NOT_ALLOWED,
     CONFLICT,
     LIMIT,
+    REFUSED_FAILOVER,
     TOO_LARGE,
     UNSUPPORTED,
     INVALID,
@@ -138,6 +194,10 @@ KINDS: Final = (
     INTERNAL,
     BUSY,
     UNAVAILABLE,
+    NOT_PRIMARY,
+    PRIMARY_UNREACHABLE,
+    TOO_STALE,
+    NOT_THERE_YET,
 )
 
 _OF_CORE: Final[dict[type[_core.RankwireError], Kind]] = {
@@ -147,9 +207,32 @@ _OF_CORE: Final[dict[type[_core.RankwireError], Kind]] = {
     _core.InvalidError: INVALID,
     _core.LimitError: LIMIT,
     _core.BusyError: BUSY,
+    _core.NotPrimaryError: NOT_PRIMARY,
     _core.UnavailableError: UNAVAILABLE,
 }
 _NOT_FOUND: Final = {"board": UNKNOWN_BOARD, "member": UNKNOWN_MEMBER}
+
+
+class _Known(msgspec.Struct, frozen=True):
+    kind: Kind
+    field: str | None = None
+    detail: str = ""
+    """What is wrong, if the exception does not say it in words for users."""
+
+
+_OF_OURS: Final[dict[type[Exception], _Known]] = {
+    BusyError: _Known(BUSY),
+    UnknownProfileError: _Known(UNKNOWN_PROFILE, "member", "the member has no profile"),
+    KeyUsedError: _Known(KEY_REUSED, KEY_FIELD, "the key came with another request before"),
+    TooManyError: _Known(BUSY),
+    NotAPeerError: _Known(FORBIDDEN),
+    PeerError: _Known(PRIMARY_UNREACHABLE),
+    TooStaleError: _Known(TOO_STALE),
+    NotThereYetError: _Known(NOT_THERE_YET),
+    WrongTokenError: _Known(INVALID, SESSION_FIELD),
+    WrongLevelError: _Known(INVALID, "level"),
+    FailoverError: _Known(REFUSED_FAILOVER),
+}
 
 # How msgspec ends its messages: where it is, and whether it was a key.
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(.*)`\Z", re.DOTALL)
@@ -176,19 +259,15 @@ class DisconnectedError(Exception):
 
 def classify(error: Exception) -> ProblemError:  # noqa: PLR0911  # as many as there are kinds
     """Tell what kind of refusal an exception is; an unexpected one is logged."""
+    if (known := _OF_OURS.get(type(error))) is not None:
+        return ProblemError(known.kind, known.detail or str(error), known.field)
     match error:
         case ProblemError():
             return error
         case _core.RankwireError():
             return _from_core(error)
-        case BusyError():
-            return ProblemError(BUSY, str(error))
         case StorageError():
             return ProblemError(UNAVAILABLE, str(error))
-        case UnknownProfileError():
-            return ProblemError(UNKNOWN_PROFILE, "the member has no profile", "member")
-        case KeyUsedError():
-            return ProblemError(KEY_REUSED, "the key came with another request before", KEY_FIELD)
         case msgspec.ValidationError():
             return _from_validation(str(error))
         case msgspec.DecodeError():

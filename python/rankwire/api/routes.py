@@ -10,49 +10,52 @@ from typing import Final
 from rankwire.api import examples, problems
 from rankwire.api.bodies import JSON, MSGPACK, NDJSON, Body, batch_decoders, plain_decoders
 from rankwire.api.members import LAG
-from rankwire.api.operations import Operation, Reply
+from rankwire.api.operations import BODY, NAMED, WRITE, Operation, Reply
+from rankwire.api.receipts import RemovalReceipt, SubmitReceipt, SubmitsReceipt
+from rankwire.api.server_routes import REGIONS, SERVER
 from rankwire.model import (
-    AroundQuery,
-    BatchReceipt,
     Board,
     BoardConfig,
     Boards,
-    BoardsQuery,
     Count,
-    CountQuery,
-    Digest,
     History,
-    HistoryQuery,
     MemberProfile,
     Names,
     Page,
     ProfileContent,
-    ProfilesQuery,
-    Receipt,
     Standing,
     Standings,
-    Status,
     Submit,
     Submits,
+)
+from rankwire.model_queries import (
+    AroundQuery,
+    BoardsQuery,
+    CountQuery,
+    HistoryQuery,
+    LevelQuery,
+    ProfilesQuery,
+    ReadQuery,
     TopQuery,
 )
-from rankwire.ops.caching.report import CachingReport
-from rankwire.ops.report.bundle import Bundle
 
 _BOARD: Final = "/v1/boards/{board}"
 _MEMBER: Final = _BOARD + "/members/{member}"
 _PROFILE: Final = "/v1/profiles/{member}"
 
-# What can be wrong with any request, with any path that names something, with any body, and with
-# any write.
-_ANY: Final = (problems.INVALID, problems.INTERNAL)
-_NAMED: Final = (problems.MALFORMED, *_ANY)
-_OF_BOARD: Final = (*_NAMED, problems.UNKNOWN_BOARD)
+_OF_BOARD: Final = (*NAMED, problems.UNKNOWN_BOARD)
 _OF_MEMBER: Final = (*_OF_BOARD, problems.UNKNOWN_MEMBER)
-_BODY: Final = (problems.TOO_LARGE, problems.UNSUPPORTED)
-_WRITE: Final = (problems.BUSY, problems.UNAVAILABLE)
+# What can be wrong where there are other regions, or should be.
+_LATE: Final = (problems.TOO_STALE, problems.NOT_THERE_YET)
+_READ_ACROSS: Final = (problems.REGIONS_OFF, *_LATE)
+_WRITE_ACROSS: Final = (
+    problems.NOT_PRIMARY,
+    problems.PRIMARY_UNREACHABLE,
+    problems.NOT_THERE_YET,
+)
 
 _GONE: Final = {204: Reply("It is gone.")}
+_NOT_YET: Final = "Done, but not known to be durable in as many regions as `level` asks for."
 # Of answers for which a replica of the storage may be read.
 _LAG: Final = {LAG: "How many seconds the replica was behind that was read, if one was."}
 
@@ -66,8 +69,9 @@ BOARDS: Final = (
         "List boards by name",
         lambda service, call: service.list_boards(call.query),
         {200: Reply("A page of boards.", Boards, examples.BOARDS)},
-        _NAMED,
+        (*NAMED, *_READ_ACROSS),
         query=BoardsQuery,
+        across="read",
     ),
     Operation(
         "create_board",
@@ -81,7 +85,7 @@ BOARDS: Final = (
             200: Reply("It existed just so.", Board, examples.BOARD),
             201: Reply("It was created.", Board, examples.BOARD),
         },
-        (*_NAMED, *_BODY, problems.CONFLICT, problems.LIMIT, *_WRITE),
+        (*NAMED, *BODY, problems.CONFLICT, problems.LIMIT, *WRITE, *_WRITE_ACROSS),
         body=Body(
             BoardConfig,
             plain_decoders(BoardConfig),
@@ -89,6 +93,7 @@ BOARDS: Final = (
             default=BoardConfig(),
         ),
         takes_key=True,
+        across="names",
     ),
     Operation(
         "describe_board",
@@ -99,7 +104,9 @@ BOARDS: Final = (
         "Describe a board",
         lambda service, call: service.describe_board(call.board),
         {200: Reply("The board.", Board, examples.BOARD)},
-        _OF_BOARD,
+        (*_OF_BOARD, *_READ_ACROSS),
+        across="read",
+        query=ReadQuery,
     ),
     Operation(
         "delete_board",
@@ -110,8 +117,9 @@ BOARDS: Final = (
         "Delete a board with everything in it",
         lambda service, call: service.delete_board(call.board, call.key),
         _GONE,
-        (*_OF_BOARD, *_WRITE),
+        (*_OF_BOARD, *WRITE, *_WRITE_ACROSS),
         takes_key=True,
+        across="names",
     ),
     Operation(
         "history",
@@ -122,8 +130,9 @@ BOARDS: Final = (
         "Get what changed a board, the newest first",
         lambda service, call: service.past.history(call.board, call.query),
         {200: Reply("A page of events.", History, examples.HISTORY, headers=_LAG)},
-        (*_OF_BOARD, *_WRITE),
+        (*_OF_BOARD, *WRITE, *_READ_ACROSS),
         query=HistoryQuery,
+        across="read",
     ),
 )
 
@@ -136,10 +145,15 @@ SCORES: Final = (
         "submit",
         "Submit one score; answered when it is durable",
         lambda service, call: service.submit(call.board, call.body, call.key),
-        {200: Reply("The receipt.", Receipt, examples.RECEIPT)},
-        (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
+        {
+            200: Reply("The receipt.", SubmitReceipt, examples.RECEIPT),
+            202: Reply(_NOT_YET, SubmitReceipt, examples.SPREADING_RECEIPT),
+        },
+        (*_OF_BOARD, *BODY, problems.LIMIT, *WRITE, problems.REGIONS_OFF, *_WRITE_ACROSS),
         body=Body(Submit, plain_decoders(Submit), dict.fromkeys((JSON, MSGPACK), examples.SUBMIT)),
         takes_key=True,
+        across="scores",
+        query=LevelQuery,
     ),
     Operation(
         "submit_batch",
@@ -149,8 +163,11 @@ SCORES: Final = (
         "submit_batch",
         "Submit many scores, all or nothing; answered when they are durable",
         lambda service, call: service.submit_batch(call.board, call.body, call.key),
-        {200: Reply("The receipt.", BatchReceipt, examples.BATCH_RECEIPT)},
-        (*_OF_BOARD, *_BODY, problems.LIMIT, *_WRITE),
+        {
+            200: Reply("The receipt.", SubmitsReceipt, examples.BATCH_RECEIPT),
+            202: Reply(_NOT_YET, SubmitsReceipt, examples.SPREADING_BATCH_RECEIPT),
+        },
+        (*_OF_BOARD, *BODY, problems.LIMIT, *WRITE, problems.REGIONS_OFF, *_WRITE_ACROSS),
         body=Body(
             Submits,
             batch_decoders(),
@@ -158,6 +175,8 @@ SCORES: Final = (
             is_small=False,
         ),
         takes_key=True,
+        across="scores",
+        query=LevelQuery,
     ),
     Operation(
         "remove_member",
@@ -167,9 +186,15 @@ SCORES: Final = (
         "manage",
         "Remove a member from the board",
         lambda service, call: service.remove_member(call.board, call.member, call.key),
-        _GONE,
-        (*_OF_MEMBER, *_WRITE),
+        {
+            **_GONE,
+            200: Reply("It is gone, with a `level`.", RemovalReceipt, examples.SPREAD),
+            202: Reply(_NOT_YET, RemovalReceipt, examples.SPREADING),
+        },
+        (*_OF_MEMBER, *WRITE, problems.REGIONS_OFF, *_WRITE_ACROSS),
         takes_key=True,
+        across="scores",
+        query=LevelQuery,
     ),
 )
 
@@ -195,8 +220,9 @@ RANKS: Final = (
             ),
             304: Reply("`If-None-Match` names this version.", media=()),
         },
-        (*_OF_BOARD, *_WRITE),
+        (*_OF_BOARD, *WRITE, *_READ_ACROSS),
         query=TopQuery,
+        across="read",
     ),
     Operation(
         "standing",
@@ -211,8 +237,9 @@ RANKS: Final = (
             else service.standing(call.board, call.member)
         ),
         {200: Reply("The standing.", Standing, examples.STANDING, headers=_LAG)},
-        (*_OF_MEMBER, *_WRITE),
+        (*_OF_MEMBER, *WRITE, *_READ_ACROSS),
         query=ProfilesQuery,
+        across="read",
     ),
     Operation(
         "around",
@@ -227,8 +254,9 @@ RANKS: Final = (
             else service.around(call.board, call.member, call.query)
         ),
         {200: Reply("The neighbourhood.", Page, examples.PAGE, headers=_LAG)},
-        (*_OF_MEMBER, *_WRITE),
+        (*_OF_MEMBER, *WRITE, *_READ_ACROSS),
         query=AroundQuery,
+        across="read",
     ),
     Operation(
         "standings",
@@ -243,7 +271,7 @@ RANKS: Final = (
             else service.standings(call.board, call.body)
         ),
         {200: Reply("The standings.", Standings, examples.STANDINGS, headers=_LAG)},
-        (*_OF_BOARD, *_BODY, *_WRITE),
+        (*_OF_BOARD, *BODY, *WRITE, *_READ_ACROSS),
         query=ProfilesQuery,
         body=Body(
             Names,
@@ -251,6 +279,7 @@ RANKS: Final = (
             dict.fromkeys((JSON, MSGPACK), examples.NAMES),
             is_small=False,
         ),
+        across="read",
     ),
     Operation(
         "count",
@@ -261,8 +290,9 @@ RANKS: Final = (
         "Count the members with a score within bounds",
         lambda service, call: service.count(call.board, call.query),
         {200: Reply("The count.", Count, examples.COUNT)},
-        _OF_BOARD,
+        (*_OF_BOARD, *_READ_ACROSS),
         query=CountQuery,
+        across="read",
     ),
 )
 
@@ -276,7 +306,7 @@ PROFILES: Final = (
         "Get a member's profile",
         lambda service, call: service.members.get(call.member),
         {200: Reply("The profile.", MemberProfile, examples.MEMBER_PROFILE, headers=_LAG)},
-        (*_NAMED, problems.UNKNOWN_PROFILE, *_WRITE),
+        (*NAMED, problems.UNKNOWN_PROFILE, *WRITE),
     ),
     Operation(
         "put_profile",
@@ -287,7 +317,7 @@ PROFILES: Final = (
         "Write a member's profile, all of it; answered when it is durable",
         lambda service, call: service.members.put(call.member, call.body, call.key),
         {200: Reply("The profile as it is now.", MemberProfile, examples.MEMBER_PROFILE)},
-        (*_NAMED, *_BODY, *_WRITE),
+        (*NAMED, *BODY, *WRITE),
         body=Body(
             ProfileContent,
             plain_decoders(ProfileContent),
@@ -305,89 +335,9 @@ PROFILES: Final = (
         "Forget a member's profile; answered when that is durable",
         lambda service, call: service.members.delete(call.member, call.key),
         _GONE,
-        (*_NAMED, problems.UNKNOWN_PROFILE, *_WRITE),
+        (*NAMED, problems.UNKNOWN_PROFILE, *WRITE),
         takes_key=True,
     ),
 )
 
-SERVER: Final = (
-    Operation(
-        "alive",
-        "GET",
-        "/healthz",
-        "server",
-        "public",
-        "Tell whether the process answers",
-        lambda service, _: service.alive(),
-        {200: Reply("It does.", Status, {"status": "ok"})},
-        _NAMED,
-    ),
-    Operation(
-        "ready",
-        "GET",
-        "/readyz",
-        "server",
-        "public",
-        "Tell whether the server can take writes",
-        lambda service, _: service.ready(),
-        {200: Reply("It can.", Status, {"status": "ready"})},
-        (*_NAMED, problems.UNAVAILABLE),
-    ),
-    Operation(
-        "metrics",
-        "GET",
-        "/metrics",
-        "server",
-        "operate",
-        "Get the metrics for Prometheus",
-        lambda service, call: service.metrics(call.headers.get(b"accept", b"").decode("latin-1")),
-        {200: Reply("The metrics.", str, media=("text/plain", "application/openmetrics-text"))},
-        _NAMED,
-    ),
-    Operation(
-        "digest",
-        "GET",
-        "/v1/digest",
-        "server",
-        "operate",
-        "Get digests of all boards, and which commits they include",
-        lambda service, _: service.digest(),
-        {200: Reply("The digests.", Digest, examples.DIGEST)},
-        _NAMED,
-    ),
-    Operation(
-        "ops_report",
-        "GET",
-        "/v1/ops/report",
-        "server",
-        "operate",
-        "Get what limits the server, why, and what would help",
-        lambda service, _: service.analytics.report(),
-        {200: Reply("The report.", Bundle)},
-        _NAMED,
-    ),
-    Operation(
-        "ops_caching",
-        "GET",
-        "/v1/ops/caching",
-        "server",
-        "operate",
-        "Get what is read most, and what caching it brings",
-        lambda service, _: service.analytics.caching(),
-        {200: Reply("The report.", CachingReport)},
-        _NAMED,
-    ),
-    Operation(
-        "openapi",
-        "GET",
-        "/openapi.json",
-        "server",
-        "public",
-        "Get this document",
-        lambda service, _: service.openapi(),
-        {200: Reply("The document.", dict)},
-        _NAMED,
-    ),
-)
-
-OPERATIONS: Final = (*BOARDS, *SCORES, *RANKS, *PROFILES, *SERVER)
+OPERATIONS: Final = (*BOARDS, *SCORES, *RANKS, *PROFILES, *SERVER, *REGIONS)

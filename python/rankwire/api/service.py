@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from rankwire import _core
+from rankwire import _core, settings_regions
 from rankwire.api.analytics import Analytics
 from rankwire.api.answers import (
     JSON,
@@ -29,26 +29,27 @@ from rankwire.api.answers import (
     start,
 )
 from rankwire.api.bodies import Batch, at_line
+from rankwire.api.health import Doctor
 from rankwire.api.members import Members
 from rankwire.api.past import Past
 from rankwire.api.problems import INVALID, UNAVAILABLE, ProblemError, classify
+from rankwire.api.regions import Operators
 from rankwire.beside import Beside
 from rankwire.model import (
-    AroundQuery,
     BoardConfig,
     BoardDigest,
-    BoardsQuery,
-    CountQuery,
     Digest,
     Names,
     Status,
     Submit,
-    TopQuery,
 )
+from rankwire.model_queries import AroundQuery, BoardsQuery, CountQuery, TopQuery
 from rankwire.ops.lifecycle import Keeper
+from rankwire.ops.metric_regions import RegionView
 from rankwire.ops.metrics import Requests
 from rankwire.ops.watch import Watch
 from rankwire.sync.region import Region
+from rankwire.sync.regions.regions import Regions
 from rankwire.writer import Writer
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Parts(msgspec.Struct, frozen=True):
     """The other nodes, if there may be any."""
     keeper: Keeper | None = None
     """What archives the journal, if anything does."""
+    regions: Regions | None = None
+    """The other regions, if there may be any."""
+    among: RegionView | None = None
+    """What metrics see of them."""
+    region_settings: settings_regions.Regions = settings_regions.Regions()
 
     @property
     def trouble(self) -> str | None:
@@ -84,6 +90,11 @@ class Parts(msgspec.Struct, frozen=True):
     @property
     def degraded(self) -> list[str]:
         """What is not as it should be, for people; empty when all is well."""
+        return [*self.degraded_here, *(self.regions.degraded if self.regions else ())]
+
+    @property
+    def degraded_here(self) -> list[str]:
+        """The part of it that is about this region alone."""
         reasons = list(self.region.degraded) if self.region else []
         if self.keeper is not None and self.keeper.trouble is not None:
             reasons.append(f"the journal is not archived: {self.keeper.trouble}")
@@ -99,6 +110,8 @@ class Service:
         self.members = Members(parts.beside.profiles)
         self.past = Past(writer.engine, parts.beside.history)
         self.analytics = Analytics(parts.watch)
+        self.regions = Operators(parts.regions)
+        self.doctor = Doctor(parts)
         self._parts = parts
         self._writer = writer
         self._engine = writer.engine

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "backup": "Write boards, profiles and keys into one file.",
     "restore": "Put a backup into an empty storage.",
     "doctor": "Check settings, storage, ports and limits before a start.",
+    "regions": "See, compare and move what several regions hold.",
     "ops": "See how a server does, what limits it and what it costs.",
 }
 """Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""

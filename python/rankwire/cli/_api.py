@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 30.0
 """How long a submit is sent again to a server that is busy, away or failing."""
 
 ANSWER_SECONDS = 30.0
-"""How long any single answer may take."""
+"""How long any single answer may take, unless whoever asks knows that it takes longer."""
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -148,7 +148,6 @@ class Api:
         """Open the client; connections open on demand."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
         )
@@ -191,7 +190,18 @@ class Api:
     async def ask(self, path: str, kind: type[Answer]) -> Answer:
         """Return what is at this address, which is quoted already."""
         _, answer = await self._send("GET", path)
-        return self._decode(answer, kind)
+        return self.decode(answer, kind)
+
+    async def order(
+        self, method: str, path: str, body: msgspec.Struct | None, seconds: float
+    ) -> bytes:
+        """Let the server do something that takes so long at most, and return what it answers.
+
+        Nothing is sent again, so a :class:`LostError` leaves open whether it is done.
+        """
+        content = None if body is None else msgspec.json.encode(body)
+        _, answer = await self._send(method, path, content, seconds=seconds)
+        return answer
 
     async def submit(self, board: str, row: Submit, key: str) -> None:
         """Submit one score; returns when it is durable. No other call may have the key."""
@@ -225,14 +235,20 @@ class Api:
             await asyncio.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _decode(self, answer: bytes, kind: type[Answer]) -> Answer:
+    def decode(self, answer: bytes, kind: type[Answer]) -> Answer:
+        """Read an answer. Raises LostError."""
         try:
             return msgspec.json.decode(answer, type=kind)
         except msgspec.DecodeError as error:
             raise LostError(f"the answer of {self._base} is not Rankwire's: {error}") from error
 
     async def _send(
-        self, method: str, path: str, body: bytes | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        seconds: float = ANSWER_SECONDS,
     ) -> tuple[int, bytes]:
         # The path is quoted already; parsing it again would undo that.
         url = URL(self._base + path, encoded=True)
@@ -240,7 +256,10 @@ class Api:
         if key is not None:
             headers["idempotency-key"] = key
         try:
-            async with self._session.request(method, url, data=body, headers=headers) as response:
+            asked = self._session.request(
+                method, url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(seconds)
+            )
+            async with asked as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError as error:
             code = error.os_error.errno or 0

@@ -46,7 +46,7 @@ def some_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
                 field.flag,
                 *SHORT_FLAGS.get(field.name, ()),
                 field.parameter,
-                metavar={"STR": "TEXT"}.get(kind, kind),
+                metavar={"STR": "TEXT", "TUPLE": "TEXT"}.get(kind, kind),
                 help=f"{field.description} [{field.allowed}; default: {field.shown_default}]",
             )(command)
         return click.option(

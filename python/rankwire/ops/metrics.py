@@ -31,6 +31,7 @@ from prometheus_client.registry import Collector
 from rankwire import _core
 from rankwire.ops import pulse
 from rankwire.ops.memory import read_memory
+from rankwire.ops.metric_regions import RegionView, region_metrics
 from rankwire.ops.metric_tables import (
     ARCHIVE_METRICS,
     BUILD,
@@ -87,6 +88,8 @@ class Observed(msgspec.Struct, frozen=True):
     """By operation."""
     keeper: Keeper | None = None
     """What archives the journal, if anything does."""
+    among: RegionView | None = None
+    """This region among others, if there are any."""
 
 
 class Requests:
@@ -152,6 +155,8 @@ class _Rankwire(Collector):
             yield from _database(database)
         if observed.keeper is not None:
             yield from _archive(observed.keeper)
+        if observed.among is not None:
+            yield from region_metrics(observed.among)
         yield _histogram(LOOP_LAG, observed.pulse.loop_lag.times)
         yield from _process()
 

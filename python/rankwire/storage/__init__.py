@@ -39,6 +39,8 @@ class Batch(msgspec.Struct, frozen=True):
     answers: list[Answer] = []
     doubted: list[Hash] = []
     """Hashes of keys whose writes are refused, unless there is an answer to them."""
+    is_repair: bool = False
+    """Whether it only brings members to what another region has: right whoever is primary."""
 
 
 class StorageError(Exception):
@@ -58,6 +60,17 @@ class RefusedError(Exception):
         self.taken = taken
 
 
+class FencedError(Exception):
+    """Only the primary region may commit such a batch, and this is not it, or not any more.
+
+    Nothing of the batch was stored.
+    """
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("this region is not the primary")
+
+
 class Storage(Protocol):
     """What a storage promises. Each method may block; none is called from the event loop."""
 
@@ -71,7 +84,8 @@ class Storage(Protocol):
     def append(self, batch: Batch) -> None:
         """Store the engine's batch. Durable on return.
 
-        Raises RefusedError, or StorageError when it is open what became of the batch.
+        Raises RefusedError, FencedError where there are regions, or StorageError when it is open
+        what became of the batch.
         """
         ...
 

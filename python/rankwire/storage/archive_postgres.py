@@ -25,7 +25,8 @@ from rankwire.storage.archive import SEGMENT_BYTES, SEGMENT_ROWS, Row
 from rankwire.storage.archive_source import Extent, HeldError, Hold, Piece
 from rankwire.storage.migrate import APPLIED, migrations, pending
 from rankwire.storage.migrate_postgres import LOCK_SPACE
-from rankwire.storage.postgres import TIDY_LOCK, Link, is_covered, may_drop, once, shut
+from rankwire.storage.postgres_link import Link, once
+from rankwire.storage.postgres_tidy import TIDY_LOCK, is_covered, may_drop, shut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,9 +10,11 @@ A file is, in this order:
 * the SHA-256 of everything before it.
 
 Numbers are big-endian. Records are the Structs below: `About` first, then vector, boards, members,
-batches, profiles and keys, each kind together. Answers to idempotency keys are not among them: they
-live for a day, and belong to one storage. A reader holds one frame at a time. `check` reads a file
-to its end and believes nothing before the checksum does; `read` is for files that were checked.
+batches, profiles, keys and regions, each kind together. Format 2 is format 1 with the last of
+these, and only written of a storage that belongs to a region. Answers to idempotency keys are not
+among them: they live for a day, and belong to one storage. A reader holds one frame at a time.
+`check` reads a file to its end and believes nothing before the checksum does; `read` is for files
+that were checked.
 """
 
 from __future__ import annotations
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"RANKWIRE-BACKUP\n"
 
-FORMAT: Final = 1
-"""The newest format, and the one that is written."""
+FORMAT: Final = 2
+"""The newest format."""
+
+FORMAT_WITHOUT_REGIONS: Final = 1
+"""The one that is written where there are none, so that older versions can read it."""
 
 _NUMBER: Final = struct.Struct(">I")
 _HASH_BYTES: Final = 32
@@ -124,7 +129,17 @@ class Keys(msgspec.Struct, frozen=True, array_like=True, tag="keys"):
     rows: list[KeyRow]
 
 
-Record = About | Vector | Board | Members | Batches | Profiles | Keys
+class Regions(msgspec.Struct, frozen=True, array_like=True, tag="regions"):
+    """Which region the storage belongs to, and what it knows of the others."""
+
+    region: str
+    epoch: int
+    primary: str
+    origins: list[tuple[int, str]]
+    """Those that ran in other regions, and which."""
+
+
+Record = About | Vector | Board | Members | Batches | Profiles | Keys | Regions
 
 
 class Counts(msgspec.Struct):
@@ -158,15 +173,15 @@ _trailer: Final = msgspec.msgpack.Decoder(Counts)
 class Writer:
     """Writes a backup into an open file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Begin the file."""
+    def __init__(self, file: BinaryIO, number: int = FORMAT_WITHOUT_REGIONS) -> None:
+        """Begin the file, in the format of that number."""
         self._file = file
         self._hash = hashlib.sha256()
         self._encoder = msgspec.msgpack.Encoder()
         self._records: list[bytes] = []
         self._size = 0
         self.counts = Counts()
-        self._write(MAGIC + _NUMBER.pack(FORMAT))
+        self._write(MAGIC + _NUMBER.pack(number))
 
     def add(self, record: Record) -> None:
         """Write a record, sooner or later."""
@@ -253,10 +268,10 @@ class _Reader:
         if self._file.read(len(MAGIC)) != MAGIC:
             raise BackupError(f"{self._path} is not a backup of Rankwire")
         self.hash.update(MAGIC)
-        if (found := self.number()) != FORMAT:
+        if not FORMAT_WITHOUT_REGIONS <= (found := self.number()) <= FORMAT:
             raise BackupError(
-                f"{self._path} has format {found}, and this version of Rankwire knows {FORMAT} "
-                "only: it was written by a newer one, or is damaged"
+                f"{self._path} has format {found}, and this version of Rankwire knows formats up "
+                f"to {FORMAT}: it was written by a newer one, or is damaged"
             )
 
     def number(self) -> int:

@@ -33,7 +33,7 @@ MOST_BYTES: Final = 4 * 1024**2
 """After so many bytes of batches a question looks at no further one."""
 
 _SQLITE: Final = """
-SELECT seq, committed_ms, origin, number, batch FROM journal
+SELECT seq, committed_ms, origin, number, batch, NULL FROM journal
 WHERE seq <= ? ORDER BY seq DESC LIMIT ?
 """
 # The lengths are known without reading the batches, so no more of them are read than are wanted.
@@ -42,12 +42,17 @@ WITH sized AS MATERIALIZED (
     SELECT seq, sum(length(batch)) OVER (ORDER BY seq DESC) - length(batch) AS ahead
     FROM (SELECT seq, batch FROM journal WHERE seq <= %(seq)s ORDER BY seq DESC LIMIT %(most)s) AS j
 )
-SELECT seq, (extract(epoch FROM committed_at) * 1000)::int8, origin, number, batch FROM journal
+SELECT seq, (extract(epoch FROM committed_at) * 1000)::int8, origin, number, batch,
+       coalesce(
+           (SELECT region FROM origins WHERE origins.origin = journal.origin),
+           (SELECT region FROM cluster)
+       )
+FROM journal
 WHERE seq >= (SELECT min(seq) FROM sized WHERE ahead < %(bytes)s) AND seq <= %(seq)s
 ORDER BY seq DESC
 """
 
-_Batches = list[tuple[int, int, int, int, bytes]]
+_Batches = list[tuple[int, int, int, int, bytes, str | None]]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -72,9 +77,11 @@ class Event(msgspec.Struct, frozen=True):
     """A record of a board."""
 
     at_ms: int
-    """When it became durable, in milliseconds since 1970."""
+    """When it became durable here, in milliseconds since 1970."""
     record: dict[str, Any]
     """As `_core.records` gives it."""
+    region: str | None = None
+    """Where it was committed first; None if there are no regions."""
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -140,7 +147,7 @@ class SqliteHistory:
         try:
             for row in self._journal.execute(_SQLITE, (question.before.last, MOST_BATCHES)):
                 batches.append(row)
-                size += len(row[-1])
+                size += len(row[4])
                 if size >= MOST_BYTES:
                     break
         except sqlite3.Error as error:
@@ -181,7 +188,7 @@ def _search(batches: _Batches, question: Question) -> Past:
     """Find the events among batches, which come newest first."""
     events: list[Event] = []
     size = 0
-    for seq, at_ms, origin, number, batch in batches:
+    for seq, at_ms, origin, number, batch, region in batches:
         size += len(batch)
         records = _core.records(origin, number, batch)
         end = len(records)
@@ -193,7 +200,7 @@ def _search(batches: _Batches, question: Question) -> Past:
                 continue
             if len(events) == question.limit:
                 return Past(events, Place(seq, index + 1))
-            events.append(Event(at_ms, record))
+            events.append(Event(at_ms, record, region))
     is_all = len(batches) < MOST_BATCHES and size < MOST_BYTES
     return Past(events, None if is_all else Place(batches[-1][0], 0))
 

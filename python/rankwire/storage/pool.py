@@ -104,7 +104,8 @@ class Pool:
         self._busy_seconds = 0.0
         self._changed_at = perf_counter()
         self._wait_seconds = kept.pool_wait_seconds
-        self._hold_seconds = kept.statement_seconds + _HANG_SECONDS
+        self.hold_seconds = kept.statement_seconds + _HANG_SECONDS
+        """Longest time that a request has a connection; after that its transaction is ended."""
         limits = (kept.statement_seconds, kept.lock_seconds)
         self._timeouts = [f"{round(seconds * 1000)}ms" for seconds in limits]
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -158,7 +159,7 @@ class Pool:
         self._note()
         self._lent.add(connection)
         try:
-            with cut_after(self._hold_seconds, connection):
+            with cut_after(self.hold_seconds, connection):
                 yield connection
         except psycopg.Error as error:
             raise _explain(error) from error
@@ -193,7 +194,7 @@ class Pool:
             self.waits.add(perf_counter() - started)
 
     async def _configure(self, connection: Connection) -> None:
-        with cut_after(self._hold_seconds, connection):
+        with cut_after(self.hold_seconds, connection):
             await connection.execute(_TIMEOUTS, self._timeouts)
 
     async def _check(self, connection: Connection) -> None:

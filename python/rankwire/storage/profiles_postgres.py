@@ -1,4 +1,9 @@
-"""Profiles in PostgreSQL, in the table that all nodes share."""
+"""Profiles in PostgreSQL, in the table that all nodes share.
+
+Among regions a profile that is deleted leaves its row behind, empty and marked, so that the
+deletion reaches the other regions and is not undone by them; `region_beside` forgets it at last.
+Nobody who reads profiles ever sees such a row. Without regions the row goes at once.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +33,26 @@ _COLUMNS: Final = f"{_VERSION.format('updated_at')}, name, avatar, attributes::t
 # The time of a change is later than that of the one before, whatever the clock does.
 _LATER: Final = "greatest(clock_timestamp(), {}updated_at + interval '1 microsecond')"
 
-_READ: Final = f"SELECT member, {_COLUMNS} FROM profiles WHERE member = ANY(%s)"  # noqa: S608 - our own names
+_READ: Final = f"SELECT member, {_COLUMNS} FROM profiles WHERE member = ANY(%s) AND NOT is_deleted"  # noqa: S608 - our own names
 _PUT: Final = f"""
 INSERT INTO profiles (member, name, avatar, attributes, updated_at)
 VALUES (%s, %s, %s, %s, clock_timestamp())
 ON CONFLICT (member) DO UPDATE SET
     name = excluded.name, avatar = excluded.avatar, attributes = excluded.attributes,
-    updated_at = {_LATER.format("profiles.")}
+    is_deleted = false, updated_at = {_LATER.format("profiles.")}, changed_at = clock_timestamp()
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own names
-_DELETE: Final = (
-    f"DELETE FROM profiles WHERE member = %s RETURNING {_VERSION.format(_LATER.format(''))}"  # noqa: S608 - our own names
-)
+_DELETE: Final = f"""
+DELETE FROM profiles WHERE member = %s AND NOT is_deleted
+RETURNING {_VERSION.format(_LATER.format(""))}
+"""  # noqa: S608 - our own names
+_BURY: Final = f"""
+UPDATE profiles SET
+    name = NULL, avatar = NULL, attributes = '{{}}', is_deleted = true,
+    updated_at = {_LATER.format("")}, changed_at = clock_timestamp()
+WHERE member = %s AND NOT is_deleted
+RETURNING {_VERSION.format("updated_at")}
+"""  # noqa: S608 - our own names
 # Waits for another transaction that has the key and is not through yet.
 _CLAIM: Final = """
 INSERT INTO answers (key, request, answer) VALUES (%s, %s, '') ON CONFLICT DO NOTHING
@@ -53,9 +66,13 @@ _Work = Callable[["Connection"], Awaitable[Written]]
 class PostgresProfiles:
     """A `ProfileStore` over the connections that requests share."""
 
-    def __init__(self, database: Database) -> None:
-        """Use a database, which stays the caller's."""
+    def __init__(self, database: Database, *, keep_deleted: bool = False) -> None:
+        """Use a database, which stays the caller's.
+
+        `keep_deleted`: other regions have to hear of deletions.
+        """
         self._database = database
+        self._delete = _BURY if keep_deleted else _DELETE
 
     async def get_many(self, members: Sequence[str]) -> Found:
         """See `ProfileStore.get_many`."""
@@ -81,7 +98,7 @@ class PostgresProfiles:
         """See `ProfileStore.delete`."""
 
         async def delete(connection: Connection) -> Written:
-            row = await _row(connection, _DELETE, member)
+            row = await _row(connection, self._delete, member)
             if row is None:
                 raise UnknownProfileError
             return Written(Stored(row[0], NONE.body), b"")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rankwire import _core
     from rankwire.settings import Storage
-    from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow
+    from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow, Regions
 
 # Of an engine that nobody writes to.
 _PENDING: Final = 10_000
@@ -36,6 +36,9 @@ class Source(Protocol):
 
     ends: dict[int, int]
     """The last batch of origins that have ended, as far as the storage notes it."""
+
+    region: str
+    """The region that it belongs to; empty if there are none."""
 
     def boards(self) -> list[Board]:
         """Give the boards of the checkpoint, by id."""
@@ -69,6 +72,10 @@ class Source(Protocol):
         """Give all API keys, revoked ones as well."""
         ...
 
+    def regions(self) -> Regions | None:
+        """Tell of the regions; None if there are none."""
+        ...
+
     def close(self) -> None:
         """Let go of everything. Idempotent."""
         ...
@@ -86,8 +93,8 @@ def open_source(storage: Storage) -> Source:
     return SqliteSource(storage.path, storage.busy_seconds)
 
 
-def engine_to_read(recovery: _core.Recovery) -> _core.Engine:
+def engine_to_read(recovery: _core.Recovery, region: str) -> _core.Engine:
     """Make an engine that only takes in what is stored, as nobody's origin, and notes nothing."""
-    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS)
+    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS, region=region)
     engine.track(False)
     return engine

@@ -17,7 +17,7 @@ from psycopg import sql
 from rankwire import _core
 from rankwire.settings import shown_url
 from rankwire.storage import StorageError
-from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow
+from rankwire.storage.backup import BatchRow, Board, KeyRow, MemberRow, ProfileRow, Regions
 from rankwire.storage.keys import COLUMNS
 from rankwire.storage.keys_postgres import one_line
 from rankwire.storage.migrate import APPLIED, migrations, pending
@@ -60,10 +60,12 @@ SELECT {_BATCH} FROM (
 _JOURNAL: Final = f"SELECT {_BATCH} FROM journal ORDER BY seq"  # noqa: S608 - our own names
 _PROFILES: Final = """
 SELECT member, name, avatar, attributes::text, (extract(epoch FROM updated_at) * 1000000)::int8
-FROM profiles
+FROM profiles WHERE NOT is_deleted
 """
 _KEYS: Final = f"SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"  # noqa: S608 - our own names
 _ENDS: Final = "SELECT origin, last FROM origins WHERE last > 0"
+_EPOCH: Final = "SELECT epoch, primary_region FROM region_state"
+_FOREIGN: Final = "SELECT origin, region FROM reached WHERE region <> %s ORDER BY origin"
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -84,6 +86,8 @@ class PostgresSource:
                 dropped = self._boards.execute("SELECT board FROM dropped ORDER BY board")
                 self.dropped = [board for (board,) in dropped]
                 self.ends: dict[int, int] = dict(self._boards.execute(_ENDS).fetchall())
+                query = "SELECT coalesce(region, '') FROM cluster"
+                ((self.region,),) = self._boards.execute(query).fetchall()
         except BaseException:
             self.close()
             raise
@@ -138,6 +142,15 @@ class PostgresSource:
         """See `Source.keys`."""
         with self._errors():
             return self._boards.execute(_KEYS.encode()).fetchall()
+
+    def regions(self) -> Regions | None:
+        """See `Source.regions`."""
+        if not self.region:
+            return None
+        with self._errors():
+            ((epoch, primary),) = self._boards.execute(_EPOCH).fetchall()
+            foreign = self._boards.execute(_FOREIGN, (self.region,)).fetchall()
+        return Regions(self.region, epoch, primary, foreign)
 
     def close(self) -> None:
         """See `Source.close`."""

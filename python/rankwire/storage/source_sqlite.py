@@ -38,6 +38,7 @@ class SqliteSource:
     """See the module."""
 
     kind = "sqlite"
+    region = ""
 
     def __init__(self, directory: Path, busy_seconds: float) -> None:
         """Open what is there. Raises StorageError when it is none of this version."""
@@ -120,6 +121,9 @@ class SqliteSource:
             return []
         with _errors(self._directory):
             return self._open(KEYS_FILE, "keys").execute(_KEYS).fetchall()
+
+    def regions(self) -> None:
+        """See `Source.regions`: SQLite has none."""
 
     def close(self) -> None:
         """See `Source.close`."""

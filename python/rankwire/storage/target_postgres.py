@@ -16,23 +16,15 @@ from rankwire.storage.keys import COLUMNS
 from rankwire.storage.keys_postgres import one_line
 from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import migrate
+from rankwire.storage.region_claim import IS_USED
 
 if TYPE_CHECKING:
-    from rankwire.storage.backup import Batches, Board, Keys, Members, Profiles, Vector
+    from rankwire.storage.backup import Batches, Board, Keys, Members, Profiles, Regions, Vector
 
 _CONNECT_SECONDS: Final = 10
 # Nodes that start meanwhile wait for these, and give up.
 _LOCK: Final = """
 LOCK TABLE origins, journal, boards, members, vector, dropped, names, profiles IN EXCLUSIVE MODE
-"""
-# A running node has an advisory lock on its origin; see storage/postgres.py.
-_IS_USED: Final = """
-SELECT EXISTS (
-    SELECT FROM pg_locks JOIN origins
-      ON classid = (origin >> 32)::oid AND objid = (origin & 4294967295)::oid
-    WHERE locktype = 'advisory' AND objsubid = 1
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-)
 """
 _IS_EMPTY: Final = """
 SELECT NOT (
@@ -55,7 +47,7 @@ _TYPES: Final = {
     "members": ("int8", "text", "float8", "int8", "int8", "int8"),
     "journal": ("int8", "int8", "timestamptz", "bytea"),
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY: Final = f"""
 INSERT INTO keys ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING
 """  # noqa: S608 - our own names
@@ -64,6 +56,7 @@ _ORIGINS: Final = """
 INSERT INTO origins (origin, node, last)
 SELECT origin, 'restored from a backup', max(number) FROM journal GROUP BY origin
 """
+_EPOCH: Final = "UPDATE region_state SET epoch = %s, primary_region = %s"
 
 
 class PostgresTarget:
@@ -147,6 +140,15 @@ class PostgresTarget:
             for some in keys:
                 cursor.executemany(_KEY.encode(), some.rows)
 
+    def regions(self, regions: Regions) -> None:
+        """See `Target.regions`: nobody is the primary until one is chosen."""
+        with self._errors(), self._database.cursor() as cursor:
+            cursor.execute("UPDATE cluster SET region = %s", (regions.region,))
+            cursor.execute(_EPOCH, (regions.epoch, regions.primary))
+            named = [(region, origin) for origin, region in regions.origins]
+            cursor.executemany("UPDATE origins SET region = %s WHERE origin = %s", named)
+            cursor.executemany("UPDATE vector SET region = %s WHERE origin = %s", named)
+
     def commit(self) -> None:
         """See `Target.commit`."""
         with self._errors():
@@ -168,7 +170,7 @@ class PostgresTarget:
         self._database.execute("SET LOCAL synchronous_commit = 'on'")
         self._database.execute(_LOCK)
         where = shown_url(self._url)
-        if self._database.execute(_IS_USED).fetchone() == (True,):
+        if self._database.execute(IS_USED).fetchone() == (True,):
             raise StorageError(f"a server uses the storage in {where}: stop all nodes first")
         if self._database.execute(_IS_EMPTY).fetchone() != (True,):
             raise StorageError(f"the storage in {where} is not empty")
@@ -196,4 +198,4 @@ class PostgresTarget:
 
 
 def _time(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
+    return _SINCE + timedelta(microseconds=us)

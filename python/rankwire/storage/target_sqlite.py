@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rankwire.storage import StorageError
-from rankwire.storage.backup import Batches, Board, Keys, MemberRow, Members, Profiles, Vector
+from rankwire.storage.backup import (
+    Batches,
+    Board,
+    Keys,
+    MemberRow,
+    Members,
+    Profiles,
+    Regions,
+    Vector,
+)
 from rankwire.storage.keys import COLUMNS, KEYS_FILE, SqliteKeys
 from rankwire.storage.migrate import migrate, migrations
 from rankwire.storage.profiles_sqlite import PROFILES_FILE
@@ -113,6 +122,12 @@ class SqliteTarget:
         with _errors():
             for some in keys:
                 self._database.executemany(_KEY, some.rows)
+
+    def regions(self, regions: Regions) -> None:
+        """See `Target.regions`: SQLite has none."""
+        raise StorageError(
+            f"the backup is of the region {regions.region}: it can only be restored into PostgreSQL"
+        )
 
     def commit(self) -> None:
         """See `Target.commit`."""

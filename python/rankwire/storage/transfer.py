@@ -26,6 +26,7 @@ from rankwire.storage.backup import (
     Members,
     Profiles,
     Record,
+    Regions,
     Vector,
 )
 from rankwire.storage.source import Source, engine_to_read
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from rankwire.settings import Storage
 
-_KINDS: Final = (About, Vector, Board, Members, Batches, Profiles, Keys)
+_KINDS: Final = (About, Vector, Board, Members, Batches, Profiles, Keys, Regions)
 # Bytes of batches in one record, but for a larger batch.
 _BATCH_BYTES: Final = 1024**2
 
@@ -77,6 +78,10 @@ class Target(Protocol):
         """Store API keys. One that is there already stays as it is."""
         ...
 
+    def regions(self, regions: Regions) -> None:
+        """Store which region it is, if the backup is of one."""
+        ...
+
     def commit(self) -> None:
         """Make everything durable at once."""
         ...
@@ -99,7 +104,8 @@ class Contents(msgspec.Struct, frozen=True):
 
 def save(source: Source, file: BinaryIO, tell: Tell) -> Counts:
     """Write a backup of a storage. Raises StorageError, BackupError, CorruptError and OSError."""
-    writer = backup.Writer(file)
+    regions = source.regions()
+    writer = backup.Writer(file, backup.FORMAT if regions else backup.FORMAT_WITHOUT_REGIONS)
 
     def add(record: Record) -> None:
         writer.add(record)
@@ -118,6 +124,8 @@ def save(source: Source, file: BinaryIO, tell: Tell) -> Counts:
         add(Profiles(profiles))
     if keys := source.keys():
         add(Keys(keys))
+    if regions:
+        add(regions)
     writer.finish()
     return writer.counts
 
@@ -164,12 +172,12 @@ def examine(path: Path, tell: Tell) -> Contents:
                 if (record.score, record.policy) == ("float64", "sum"):
                     rounding.append(record.name)
             case Batches(rows=rows):
-                engine = engine or engine_to_read(recovery)
+                engine = engine or engine_to_read(recovery, "")
                 _apply(engine, rows)
                 rounding.extend(_rounding(rows))
     if about is None or found != counts:
         raise BackupError(f"{path} does not hold what its end says")
-    _, boards = (engine or engine_to_read(recovery)).digest()
+    _, boards = (engine or engine_to_read(recovery, "")).digest()
     names = [(board, name) for board, name, *_ in boards]
     there = {name for _, name in names}
     return Contents(about, counts, names, [name for name in rounding if name in there])
@@ -209,6 +217,8 @@ def _put(target: Target, kind: type, records: Iterator[Record]) -> None:
         target.profiles(records)  # type: ignore[arg-type]
     elif kind is Keys:
         target.keys(records)  # type: ignore[arg-type]
+    elif kind is Regions:
+        target.regions(*records)  # type: ignore[arg-type]
 
 
 def open_target(storage: Storage) -> Target:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import Empty, Queue
 from typing import Final, Protocol
 
@@ -82,6 +82,8 @@ class Follower:
         self._level_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self.on_news: Callable[[], None] = _nobody
+        """Called on the thread whenever something was taken in. It must not block."""
         self.is_level = threading.Event()
         """Set when all that was committed a moment before was in, for the first time."""
         self.trouble: str | None = None
@@ -100,6 +102,14 @@ class Follower:
     def lag_seconds(self) -> float:
         """Time since the engine was known to be level."""
         return time.monotonic() - self._level_at
+
+    def number_of(self, origin: int) -> int:
+        """Give the last batch of another origin that is known to be in the engine; 0 for none."""
+        return self._vector.get(origin, 0)
+
+    def vector(self) -> dict[int, int]:
+        """Give the last batch of every origin that is known to be in the engine."""
+        return dict(self._vector)
 
     def start(self) -> None:
         """Begin."""
@@ -261,6 +271,8 @@ class Follower:
         for origin, number, batch in batches[:done]:
             self._vector[origin] = number
             self.bytes += len(batch)
+        if done:
+            self.on_news()
         return done, why
 
     def _is_new(self, origin: int, number: int) -> bool:
@@ -268,6 +280,10 @@ class Follower:
 
     def _new(self, batches: Sequence[JournalBatch]) -> list[JournalBatch]:
         return [batch for batch in batches if self._is_new(batch[0], batch[1])]
+
+
+def _nobody() -> None:
+    """Nobody wants to hear of news."""
 
 
 def _are_all(batches: Sequence[JournalBatch]) -> bool:

@@ -1,4 +1,4 @@
-"""Tells the other nodes: every batch of this one, and news.
+"""Tells the other nodes: every batch of this one or brought by it, and news.
 
 What does not fit, or comes while Redis is away, is dropped and counted. Nobody waits for it:
 the others find the gap in what they read and fill it from PostgreSQL. News may get lost anyway.
@@ -29,7 +29,8 @@ _TOGETHER: Final = 128
 # A publisher without work tries this often whether Redis is still there.
 _IDLE_SECONDS: Final = 1.0
 
-_Batch = tuple[int, bytes | None]
+_Batch = tuple[int, int, bytes | None]
+"""Origin, number, bytes."""
 
 
 class Publisher(Link):
@@ -47,7 +48,7 @@ class Publisher(Link):
         self._news: deque[bytes] = deque()
         self._news_bytes = 0
         self.origin = 0
-        """Whose batches these are; set before the first one."""
+        """Whose batches these are unless it is said; set before the first one."""
         self.published = 0
         self.pointers = 0
         """Published ones that went without their bytes."""
@@ -61,7 +62,7 @@ class Publisher(Link):
         """Batches and messages that wait."""
         return len(self._batches) + len(self._news)
 
-    def offer(self, number: int, batch: bytes) -> None:
+    def offer(self, number: int, batch: bytes, origin: int | None = None) -> None:
         """Publish a batch soon, or drop it. Never waits for Redis."""
         content = batch if len(batch) <= STREAM_BATCH_BYTES else None
         size = len(content or b"")
@@ -70,7 +71,7 @@ class Publisher(Link):
             if self.trouble is not None or full or self._batch_bytes + size > _MOST_BATCH_BYTES:
                 self.dropped += 1
                 return
-            self._batches.append((number, content))
+            self._batches.append((origin or self.origin, number, content))
             self._batch_bytes += size
             self._queued.notify()
 
@@ -117,7 +118,7 @@ class Publisher(Link):
                 self._queued.wait(_IDLE_SECONDS)
             batches = [self._batches.popleft() for _ in range(min(_TOGETHER, len(self._batches)))]
             news = [self._news.popleft() for _ in range(min(_TOGETHER, len(self._news)))]
-            self._batch_bytes -= sum(len(content or b"") for _, content in batches)
+            self._batch_bytes -= sum(len(content or b"") for *_, content in batches)
             self._news_bytes -= sum(map(len, news))
         return batches, news
 
@@ -125,8 +126,8 @@ class Publisher(Link):
         arrived = 0
         try:
             pipeline = client.pipeline(transaction=False)
-            for number, content in batches:
-                fields: dict[Any, Any] = {"o": self.origin, "n": number}
+            for origin, number, content in batches:
+                fields: dict[Any, Any] = {"o": origin, "n": number}
                 if content is not None:
                     fields["b"] = content
                 pipeline.xadd(self._stream, fields, maxlen=self._keep, approximate=True)
@@ -135,7 +136,7 @@ class Publisher(Link):
             arrived = len(answers) - len(refused)
             if refused:
                 raise refused[0]
-            self.pointers += sum(content is None for _, content in batches)
+            self.pointers += sum(content is None for *_, content in batches)
         finally:
             self.published += arrived
             self.dropped += len(batches) - arrived

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rankwire.sync.follower import Follower, Journal
@@ -59,6 +61,8 @@ class Region:
     def __init__(self, redis: settings.Redis, storage: RegionStorage) -> None:
         """Note where the stream is; `start` begins the work."""
         self._storage = storage
+        self._engine: _core.Engine | None = None
+        self._watchers: list[Callable[[], None]] = []
         self._follower: Follower | None = None
         self._reader: Reader | None = None
         self._publisher: Publisher | None = None
@@ -72,7 +76,9 @@ class Region:
 
     def start(self, engine: _core.Engine) -> None:
         """Begin to follow, with the engine that was recovered, and to publish and listen."""
+        self._engine = engine
         self._follower = Follower(engine, self._storage, self._reader)
+        self._follower.on_news = self._call_watchers
         if self._publisher is not None:
             self._publisher.origin = engine.origin
         for part in self._parts():
@@ -95,6 +101,36 @@ class Region:
         """Tell the others of a batch that is committed. Never waits."""
         if self._publisher is not None:
             self._publisher.offer(number, batch)
+        self._call_watchers()
+
+    def spread(self, origin: int, number: int, batch: bytes) -> None:
+        """Tell all nodes, this one too, of a batch that came from another region. Never waits."""
+        if self._publisher is not None:
+            self._publisher.offer(number, batch, origin)
+
+    def watch(self, on_news: Callable[[], None]) -> None:
+        """Call this whenever the engine has taken something in, on any thread. It may not block."""
+        self._watchers.append(on_news)
+
+    def number_of(self, origin: int) -> int:
+        """Give the last batch of an origin that the engine is known to have; 0 for none."""
+        if self._engine is None or self._follower is None:
+            return 0
+        if origin == self._engine.origin:
+            return self._engine.last()
+        return self._follower.number_of(origin)
+
+    def vector(self) -> dict[int, int]:
+        """Give the last batch of every origin that the engine is known to have.
+
+        All of it is in the journal, and own writes that were answered are in. Never waits.
+        """
+        if self._engine is None or self._follower is None:
+            return {}
+        vector = self._follower.vector()
+        if last := self._engine.last():
+            vector[self._engine.origin] = last
+        return vector
 
     def tell(self, message: bytes) -> None:
         """Send news to every node: a msgpack map with a text under "k". Never waits."""
@@ -107,6 +143,11 @@ class Region:
             self._listener.listen(handler)
 
     @property
+    def origin(self) -> int:
+        """Under which id this node writes; 0 before `start`."""
+        return 0 if self._engine is None else self._engine.origin
+
+    @property
     def cluster(self) -> str:
         """Which region this is."""
         return self._storage.cluster
@@ -115,6 +156,11 @@ class Region:
     def trouble(self) -> str | None:
         """Why the storage cannot be followed; None when all is well."""
         return None if self._follower is None else self._follower.trouble
+
+    @property
+    def lag_seconds(self) -> float:
+        """Time since the engine was known to have all that the journal had."""
+        return math.inf if self._follower is None else self._follower.lag_seconds
 
     @property
     def degraded(self) -> list[str]:
@@ -154,6 +200,10 @@ class Region:
                 "news_heard_total": self._listener.heard,
             }
         return figures
+
+    def _call_watchers(self) -> None:
+        for on_news in self._watchers:
+            on_news()
 
     def _parts(self) -> list[Link | Follower]:
         parts = (self._publisher, self._listener, self._reader, self._follower)

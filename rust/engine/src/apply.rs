@@ -207,22 +207,25 @@ impl<'a> Apply<'a> {
                     self.gone.insert(board);
                 }
             }
-            Record::Score { board, member, bits, stamp, generation } => {
+            Record::Fix { region, .. } if region != self.writer.region => {}
+            Record::Score { board, member, stamp, .. }
+            | Record::Fix { board, member, stamp, .. } => {
                 self.writer.clock.observe(stamp);
-                let base = self.writer.generation(board, member);
-                if let Some(draft) = self.draft(board) {
-                    let score = Score::from_bits(bits, draft.board.config().score);
-                    draft.merge_score(base, member, score, stamp, generation)?;
-                }
+                self.merge(board, member, record)?;
             }
-            Record::Delete { board, member, generation } => {
-                let base = self.writer.generation(board, member);
-                if let Some(draft) = self.draft(board) {
-                    draft.merge_delete(base, member, generation);
-                }
-            }
+            Record::Delete { board, member, .. } => self.merge(board, member, record)?,
         }
         Ok(())
+    }
+
+    fn merge(
+        &mut self,
+        board: BoardId,
+        member: &str,
+        record: &Record<'_>,
+    ) -> Result<(), &'static str> {
+        let base = self.writer.generation(board, member);
+        self.draft(board).map_or(Ok(()), |draft| draft.merge(base, record))
     }
 
     /// The draft of a board that has not ended.

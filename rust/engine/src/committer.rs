@@ -20,6 +20,8 @@ use crate::limits::Limits;
 use crate::policy::{self, Admission};
 use crate::queue::{Command, Queued, Submit, Write};
 use crate::record::{BatchWriter, BoardId, Record};
+use crate::region::RegionId;
+use crate::repair::{self, Repair, Repaired, State};
 use crate::reply::{BatchReceipt, Outcome, Receipt, Reply};
 use crate::{Board, Error, Stamp};
 
@@ -27,6 +29,7 @@ use crate::{Board, Error, Stamp};
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) origin: u64,
+    pub(crate) region: RegionId,
     /// Number of the next batch.
     pub(crate) next: u64,
     pub(crate) clock: Clock,
@@ -93,6 +96,9 @@ pub struct Sealed {
     /// Keys of writes that were refused: if the storage has answers to some, they came before and
     /// were not refused then.
     pub doubted: Vec<Hash>,
+    /// Whether nothing but repairs succeeded in it. These are right in any region, also where the
+    /// storage takes no other batch because another region is the primary.
+    pub is_repair: bool,
     /// What the storage has said of the batch so far.
     pub(crate) known: Vec<Answer>,
     pub(crate) taken: Vec<String>,
@@ -124,16 +130,16 @@ impl Sealed {
     /// Answers everyone that the batch is not committed, while its fate is still open. Doors get
     /// their replies, and the others are returned.
     pub fn refuse(&mut self) -> Vec<Reply> {
-        self.refusals().deliver()
+        self.refusals(&Error::NotCommitted).deliver()
     }
 
     /// Takes the replies, all of them refusals now.
-    pub(crate) fn refusals(&mut self) -> Replies {
+    pub(crate) fn refusals(&mut self, why: &Error) -> Replies {
         let mut replies = take(&mut self.replies);
         for reply in replies.iter_mut() {
             // What was wrong with a command stays the better answer.
             if reply.outcome.is_ok() {
-                reply.outcome = Err(Error::NotCommitted);
+                reply.outcome = Err(why.clone());
                 self.refused += 1;
             }
         }
@@ -212,18 +218,19 @@ impl<'a> Seal<'a> {
         let may_be_refused = |queued: &Queued| may_be_refused(&queued.write, is_shared);
         let kept = if commands.iter().any(may_be_refused) { commands.clone() } else { Vec::new() };
         let own = commands.iter().filter(|queued| queued.door.is_none()).count();
-        let (mut rejected, mut refused) = (0, 0);
+        let (mut rejected, mut refused, mut is_repair) = (0, 0, true);
         let mut replies = Replies::with_capacity(own);
         let mut commands = commands.into_iter();
         while !commands.as_slice().is_empty() {
             self.warm(commands.as_slice());
             for Queued { ticket, write, door } in commands.by_ref().take(WARM) {
+                let repairs = matches!(write.command, Command::Repair { .. });
                 let outcome = match write.key {
                     None => self.apply(write.command),
                     Some(key) => self.apply_once(key, write.command),
                 };
                 match outcome {
-                    Ok(_) => {}
+                    Ok(_) => is_repair &= repairs,
                     Err(Error::NotCommitted) => refused += 1,
                     Err(_) => rejected += 1,
                 }
@@ -246,6 +253,7 @@ impl<'a> Seal<'a> {
             doubted,
             known: Vec::new(),
             taken: Vec::new(),
+            is_repair,
             commands: kept,
             replies,
             drafts,
@@ -293,6 +301,7 @@ impl<'a> Seal<'a> {
             Command::Submit { board, submit } => self.submit_one(&board, submit),
             Command::Batch { board, submits } => self.submit_all(&board, &submits),
             Command::Remove { board, member } => self.remove(&board, &member),
+            Command::Repair { board, life, items } => self.repair(&board, life, &items),
         }
     }
 
@@ -347,6 +356,39 @@ impl<'a> Seal<'a> {
         self.bytes.push(&Record::Delete { board, member, generation });
         draft.delete(member, generation);
         Ok(Outcome::Gone)
+    }
+
+    fn repair(&mut self, name: &str, life: BoardId, items: &[Repair]) -> Result<Outcome, Error> {
+        let index = self.draft(name)?;
+        let draft = &mut self.drafts[index].draft;
+        let (board, config) = (draft.board.id(), draft.board.config());
+        if board != life {
+            return Err(Error::UnknownBoard(name.to_owned()));
+        }
+        repair::check(draft, items)?;
+        let mut counts = Repaired::default();
+        for item in items {
+            let base = self.writer.generation(board, &item.member);
+            let generation = draft.generation(base, &item.member);
+            let now = State { generation, key: draft.list.get(&item.member) };
+            if now != item.seen && now != item.given {
+                counts.moved += 1;
+                continue;
+            }
+            let records = repair::records((board, config), self.writer.region, item, now);
+            if records.is_empty() {
+                counts.same += 1;
+                continue;
+            }
+            counts.repaired += 1;
+            for record in &records {
+                self.bytes.push(record);
+                draft.merge(base, record).expect("a checked repair fits its board");
+            }
+            // As recovery does: what comes next is later.
+            self.writer.clock.observe(item.given.key.map_or(0, |key| key.stamp));
+        }
+        Ok(Outcome::Repaired(counts))
     }
 
     fn submit_one(&mut self, name: &str, submit: Submit) -> Result<Outcome, Error> {

@@ -7,17 +7,62 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::record::Record;
 use crate::{Board, Score, Stamp, limits, policy};
 
 /// How many submits are announced to their boards at a time: a list takes up to 64, and with 16 the
 /// first ones are still in the processor's nearest cache when the last one has been announced.
 pub(crate) const WARM: usize = 16;
 
+/// How often each member that was ever deleted has been deleted.
+///
+/// Members are never taken out, so a place in the order in which they came is a place to go on from:
+/// whoever reads them all need not hold the writer's lock for all of that time.
+#[derive(Debug, Default)]
+pub(crate) struct Graves {
+    places: HashMap<Arc<str>, usize>,
+    all: Vec<(Arc<str>, u32)>,
+}
+
+impl Graves {
+    pub(crate) fn get(&self, member: &str) -> Option<u32> {
+        self.places.get(member).map(|place| self.all[*place].1)
+    }
+
+    pub(crate) fn set(&mut self, member: &str, generation: u32) {
+        if let Some(place) = self.places.get(member) {
+            self.all[*place].1 = generation;
+        } else {
+            self.add(member.into(), generation);
+        }
+    }
+
+    /// Up to `limit` of them after the first `from`.
+    pub(crate) fn some(&self, from: usize, limit: usize) -> &[(Arc<str>, u32)] {
+        let rest = &self.all[from.min(self.all.len())..];
+        &rest[..limit.min(rest.len())]
+    }
+
+    fn absorb(&mut self, newer: Self) {
+        for (member, generation) in newer.all {
+            if let Some(place) = self.places.get(&member) {
+                self.all[*place].1 = generation;
+            } else {
+                self.add(member, generation);
+            }
+        }
+    }
+
+    fn add(&mut self, member: Arc<str>, generation: u32) {
+        self.places.insert(Arc::clone(&member), self.all.len());
+        self.all.push((member, generation));
+    }
+}
+
 /// What the writing side of a board knows beyond its list.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// How often each member that was ever deleted has been deleted.
-    pub(crate) generations: HashMap<Box<str>, u32>,
+    pub(crate) generations: Graves,
     /// Members changed since the last checkpoint.
     pub(crate) dirty: HashSet<Box<str>>,
 }
@@ -25,12 +70,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// How often a member has been deleted.
     pub(crate) fn generation(&self, member: &str) -> u32 {
-        self.generations.get(member).copied().unwrap_or(0)
+        self.generations.get(member).unwrap_or(0)
     }
 
     /// Takes over what a draft did.
     pub(crate) fn absorb(&mut self, draft: Ledger) {
-        self.generations.extend(draft.generations);
+        self.generations.absorb(draft.generations);
         self.dirty.extend(draft.dirty);
     }
 }
@@ -63,7 +108,7 @@ impl Draft {
 
     /// How often a member has been deleted, given the number that the board's own ledger has.
     pub(crate) fn generation(&self, base: u32, member: &str) -> u32 {
-        self.ledger.generations.get(member).copied().unwrap_or(base)
+        self.ledger.generations.get(member).unwrap_or(base)
     }
 
     /// Announces submits that come next, as members and scores, so that they wait for memory
@@ -80,9 +125,28 @@ impl Draft {
 
     /// Raises a member's generation and takes it off the list.
     pub(crate) fn delete(&mut self, member: &str, generation: u32) {
-        self.ledger.generations.insert(member.into(), generation);
+        self.ledger.generations.set(member, generation);
         self.list.remove(member);
         self.touch(member);
+    }
+
+    /// Merges what a record tells of a member; `base` is the generation that the board's own ledger
+    /// has. A fix counts: whether it is one of this region is for the caller to know.
+    ///
+    /// Says what is wrong when the board cannot hold another member.
+    pub(crate) fn merge(&mut self, base: u32, record: &Record<'_>) -> Result<(), &'static str> {
+        match *record {
+            Record::Score { member, bits, stamp, generation, .. }
+            | Record::Fix { member, bits, stamp, generation, .. } => {
+                let score = Score::from_bits(bits, self.board.config().score);
+                self.merge_score(base, member, score, stamp, generation)
+            }
+            Record::Delete { member, generation, .. } => {
+                self.merge_delete(base, member, generation);
+                Ok(())
+            }
+            Record::Create { .. } | Record::Drop { .. } => Ok(()),
+        }
     }
 
     /// Merges a recorded score; `base` is the generation that the board's own ledger has. Records of
@@ -90,7 +154,7 @@ impl Draft {
     /// arrived yet.
     ///
     /// Says what is wrong when the board cannot hold another member.
-    pub(crate) fn merge_score(
+    fn merge_score(
         &mut self,
         base: u32,
         member: &str,
@@ -121,7 +185,7 @@ impl Draft {
     }
 
     /// Merges a recorded delete, likewise.
-    pub(crate) fn merge_delete(&mut self, base: u32, member: &str, generation: u32) {
+    fn merge_delete(&mut self, base: u32, member: &str, generation: u32) {
         if generation > self.generation(base, member) {
             self.delete(member, generation);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::key::Answer;
 use crate::limits::{self, Limits};
 use crate::queue::{Queue, Queued, Ticket, Write};
 use crate::record::{self, Record};
+use crate::region::Primacy;
 use crate::reply::Reply;
 use crate::stats::{Counters, Stats};
 use crate::{Board, Error, answer};
@@ -36,6 +38,9 @@ pub struct Engine {
     limits: Limits,
     boards: papaya::HashMap<Box<str>, Arc<Board>>,
     queue: Queue,
+    primacy: Primacy,
+    /// Number of the last batch that was committed.
+    last: AtomicU64,
     /// Taken for the length of a seal, a commit, batches of others or the start of a checkpoint;
     /// readers never.
     writer: Mutex<Writer>,
@@ -57,6 +62,8 @@ impl Engine {
             limits,
             boards: boards().map(|board| (board.name().into(), Arc::clone(board))).collect(),
             queue: Queue::new(limits.pending_ops),
+            primacy: Primacy::default(),
+            last: AtomicU64::new(0),
             salt: if writer.is_shared { writer.origin } else { 0 },
             writer: Mutex::new(writer),
             turn: Condvar::new(),
@@ -67,6 +74,19 @@ impl Engine {
     /// The id under which this process writes its journal, fresh at every start.
     pub fn origin(&self) -> u64 {
         self.origin
+    }
+
+    /// The number of the last batch that this engine has committed, 0 before the first. Never blocks.
+    pub fn last(&self) -> u64 {
+        self.last.load(Acquire)
+    }
+
+    /// Says which writes are taken here: with `writes` scores and removals, with `names` that boards
+    /// are created and deleted. Others are refused with [`Error::NotPrimary`], which names `primary`,
+    /// the region that takes them. At first, and with both, every write is taken. What is in the queue
+    /// already stays there; the storage may still refuse it: [`abort_not_primary`](Self::abort_not_primary).
+    pub fn set_primary(&self, primary: Option<String>, writes: bool, names: bool) {
+        self.primacy.set(primary, writes, names);
     }
 
     /// Whether other nodes write as well.
@@ -112,10 +132,13 @@ impl Engine {
     /// that those which arrive together share one commit.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full, [`Error::NotCommitted`] while the storage cannot
-    /// commit, [`Error::Closed`] after [`close`](Self::close).
+    /// [`Error::NotPrimary`] when another region takes it, [`Error::Busy`] when the queue is full,
+    /// [`Error::NotCommitted`] while the storage cannot commit, [`Error::Closed`] after
+    /// [`close`](Self::close).
     pub fn enqueue(&self, write: impl Into<Write>) -> Result<Ticket, Error> {
-        self.queue.push(write.into()).inspect_err(|error| {
+        let write = write.into();
+        self.primacy.check(&write.command)?;
+        self.queue.push(write).inspect_err(|error| {
             if *error == Error::NotCommitted {
                 self.counters.not_committed.fetch_add(1, Relaxed);
             }
@@ -129,12 +152,13 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue), about what is left in `writes` then: none of it is in
-    /// the queue, and no reply will come.
+    /// the queue, and no reply will come. If another region takes one of them, all are left.
     pub fn send(
         &self,
         writes: &mut Vec<(Ticket, Write)>,
         door: &Arc<dyn Door>,
     ) -> Result<(), Error> {
+        writes.iter().try_for_each(|(_, write)| self.primacy.check(&write.command))?;
         self.queue.send(writes, door).inspect_err(|error| {
             if *error == Error::NotCommitted {
                 self.counters.not_committed.fetch_add(writes.len() as u64, Relaxed);
@@ -278,6 +302,7 @@ impl Engine {
             let origin = writer.origin;
             writer.vector.insert(origin, sealed.number);
             writer.next = sealed.number + 1;
+            self.last.store(sealed.number, Release);
             self.counters.journal_bytes.fetch_add(sealed.bytes.len() as u64, Relaxed);
         }
         for sketch in sealed.drafts.drain(..) {
@@ -297,10 +322,20 @@ impl Engine {
 
     /// Forgets a batch that the storage did not commit: every command that would have succeeded
     /// fails with [`Error::NotCommitted`]. Doors get their replies, and the others are returned.
-    pub fn abort(&self, mut sealed: Sealed) -> Vec<Reply> {
+    pub fn abort(&self, sealed: Sealed) -> Vec<Reply> {
+        self.give_up(sealed, &Error::NotCommitted)
+    }
+
+    /// Forgets a batch that the storage refused because another region is the primary: as
+    /// [`abort`](Self::abort) does, but everyone gets [`Error::NotPrimary`].
+    pub fn abort_not_primary(&self, sealed: Sealed) -> Vec<Reply> {
+        self.give_up(sealed, &self.primacy.refusal())
+    }
+
+    fn give_up(&self, mut sealed: Sealed, why: &Error) -> Vec<Reply> {
         self.writer().under_way = false;
         self.turn.notify_all();
-        let replies = sealed.refusals();
+        let replies = sealed.refusals(why);
         self.counters.rejected.fetch_add(sealed.rejected, Relaxed);
         self.counters.not_committed.fetch_add(sealed.refused, Relaxed);
         replies.deliver()
@@ -430,15 +465,22 @@ impl Engine {
 
     /// Notes as changed what a record tells of.
     fn mark_record(&self, writer: &mut Writer, record: &Record<'_>) {
+        if matches!(*record, Record::Fix { region, .. } if region != writer.region) {
+            return;
+        }
         let id = record.board();
         let Some(board) = writer.boards.get(&id) else {
             writer.dropped.insert(id);
             return;
         };
         writer.changed.insert(id, Arc::clone(board));
-        if let Record::Score { member, .. } | Record::Delete { member, .. } = *record
-            && writer.ledgers.entry(id).or_default().dirty.insert(member.into())
-        {
+        let (Record::Score { member, .. }
+        | Record::Delete { member, .. }
+        | Record::Fix { member, .. }) = *record
+        else {
+            return;
+        };
+        if writer.ledgers.entry(id).or_default().dirty.insert(member.into()) {
             self.counters.dirty_members.fetch_add(1, Relaxed);
         }
     }
@@ -456,6 +498,16 @@ impl Engine {
     /// a poisoned lock is as good as any.
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what the writer knows, under its lock.
+    pub(crate) fn with_writer<T>(&self, read: impl FnOnce(&Writer) -> T) -> T {
+        read(&self.writer())
+    }
+
+    /// Goes through all boards, without a lock and in no order.
+    pub(crate) fn each_board(&self, each: impl FnMut(&Arc<Board>)) {
+        self.boards.pin().values().for_each(each);
     }
 }
 

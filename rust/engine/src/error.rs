@@ -56,6 +56,9 @@ pub enum Error {
     /// Nodes add amounts in different orders, and the last bits of a sum of floats depend on it.
     #[error("a board that sums floats differs between nodes: use int64 and a smaller unit")]
     FloatSum,
+    /// The write belongs to the primary region, which is not this one; its name, if it is known.
+    #[error("{}", not_primary(.0.as_deref()))]
+    NotPrimary(Option<String>),
     /// Too many submits wait for the storage.
     #[error("too many submits are waiting for the storage")]
     Busy,
@@ -84,6 +87,9 @@ pub enum Error {
         /// What is wrong with the bytes.
         reason: &'static str,
     },
+    /// Bytes that are not what a comparison of boards exchanges.
+    #[error("the comparison of boards: {0}")]
+    Outline(&'static str),
     /// A checkpoint row contradicts itself.
     #[error("checkpoint of board {board:?}: {reason}")]
     Checkpoint {
@@ -92,4 +98,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+fn not_primary(primary: Option<&str>) -> String {
+    match primary {
+        Some(name) => format!("only the primary region takes this write, and that is {name:?}"),
+        None => "only the primary region takes this write, and none is known now".to_owned(),
+    }
 }

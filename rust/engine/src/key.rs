@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::queue::{Command, Submit};
+use crate::repair::{Repair, State};
 use crate::reply::Outcome;
 use crate::{Error, Score, limits};
 
@@ -128,6 +129,13 @@ impl Command {
                 hasher.head(5, board);
                 hasher.text(member);
             }
+            Self::Repair { board, life, items } => {
+                hasher.head(6, board);
+                hasher.0.update(life.to_le_bytes());
+                for item in items {
+                    hasher.repair(item);
+                }
+            }
         }
         hasher.finish()
     }
@@ -158,6 +166,17 @@ impl Hasher {
         self.0.update(bits);
         self.0.update([submit.at_ms.is_some().into()]);
         self.0.update(submit.at_ms.unwrap_or(0).to_le_bytes());
+    }
+
+    fn repair(&mut self, item: &Repair) {
+        self.text(&item.member);
+        for State { generation, key } in [item.seen, item.given] {
+            self.0.update(generation.to_le_bytes());
+            self.0.update([key.is_some().into()]);
+            let (code, stamp) = key.map_or((0, 0), |key| (key.score[0], key.stamp));
+            self.0.update(code.to_le_bytes());
+            self.0.update(stamp.to_le_bytes());
+        }
     }
 
     fn finish(self) -> Hash {

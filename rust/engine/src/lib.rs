@@ -23,8 +23,14 @@
 //! * [`Recovery`] builds an engine from checkpoint rows. [`Engine::apply`] takes in the batches that
 //!   are newer, and later those of other nodes; [`Engine::checkpoint`] takes what changed since the
 //!   last one.
+//! * A [`Comparison`] finds the members that two engines of different regions do not agree on.
 //! * A write with a [`WriteKey`] counts once, however often it is sent: its [`Answer`] is stored with
 //!   the batch, and [`Engine::again`] leaves out what the storage has answered before.
+//!
+//! * Of several regions, each with nodes and a storage of its own, one is the primary:
+//!   [`Engine::set_primary`] says which writes are taken here. [`Engine::apply`] takes in the batches
+//!   of other regions as it does those of other nodes, and a [`Repair`] sets right what differs all
+//!   the same.
 //!
 //! The layers below, from the bottom: [`Score`] codes, stamps, [`policy`](Policy), the [`record`]
 //! codec. Each is a pure function with its own tests.
@@ -36,6 +42,7 @@ mod board;
 mod checkpoint;
 mod clock;
 mod committer;
+mod compare;
 mod config;
 mod door;
 mod draft;
@@ -44,10 +51,13 @@ mod error;
 mod key;
 pub mod limits;
 pub mod local;
+mod names;
 mod policy;
 mod queue;
 pub mod record;
 mod recovery;
+mod region;
+mod repair;
 mod reply;
 mod score;
 mod stats;
@@ -57,15 +67,19 @@ pub use board::Board;
 pub use checkpoint::{Checkpoint, CheckpointBoard, CheckpointRow};
 pub use clock::{Stamp, unix_millis};
 pub use committer::Sealed;
+pub use compare::{Comparison, Progress, States};
 pub use config::{BoardConfig, Policy, TieBreak, check_board_name, check_member};
 pub use door::Door;
 pub use engine::{Contents, Engine};
 pub use error::Error;
 pub use key::{Answer, Hash, Repeat, WriteKey};
 pub use limits::Limits;
+pub use names::{Names, names_of};
 pub use queue::{Command, Submit, Ticket, Write};
 pub use rankwire_ranklist::{Entry, Key, Read, Snapshot, Version};
 pub use recovery::{BoardRow, MemberRow, Recovery};
+pub use region::{RegionId, region_id};
+pub use repair::{Repair, Repaired, State};
 pub use reply::{BatchReceipt, Outcome, Receipt, Reply};
 pub use score::{Order, Score, ScoreType};
 pub use stats::Stats;

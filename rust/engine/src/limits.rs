@@ -17,6 +17,9 @@ pub const PENDING_OPS: usize = 65_536;
 /// commit adds to the submits behind it.
 pub const SEALED_OPS: usize = 10_000;
 
+/// Most members of one repair: as many as one sealed batch takes.
+pub const REPAIR_ITEMS: usize = 10_000;
+
 /// Most boards of one engine.
 pub const BOARDS: usize = 1_000_000;
 

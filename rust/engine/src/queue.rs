@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::config::BoardConfig;
 use crate::door::Door;
 use crate::key::WriteKey;
+use crate::record::BoardId;
+use crate::repair::Repair;
 use crate::{Error, Score, limits};
 
 /// Identifies a command until its reply. Those that the engine gives grow in queue order; a
@@ -60,6 +62,15 @@ pub enum Command {
         /// Who is removed.
         member: String,
     },
+    /// Bring members to states that another region has; each that is still as it was seen.
+    Repair {
+        /// Name of the board.
+        board: String,
+        /// Which life of it was seen: a board that was deleted and created again is another.
+        life: BoardId,
+        /// The members, at most [`limits::REPAIR_ITEMS`].
+        items: Vec<Repair>,
+    },
 }
 
 impl Command {
@@ -67,6 +78,7 @@ impl Command {
     pub(crate) fn ops(&self) -> usize {
         match self {
             Self::Batch { submits, .. } => submits.len().max(1),
+            Self::Repair { items, .. } => items.len().max(1),
             _ => 1,
         }
     }

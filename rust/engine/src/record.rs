@@ -1,10 +1,10 @@
 //! Records and the journal codec, the one definition of what nodes and restarts agree on.
 //!
 //! A *record* is one effective change of a board. A *batch* is what one commit writes: the
-//! records of one origin under one number. Format 2 of a batch, integers little endian:
+//! records of one origin under one number. Format 3 of a batch, integers little endian:
 //!
 //! ```text
-//! u8   format, 2
+//! u8   format, 2 or 3
 //! u32  number of records
 //! ...  records, each: u8 tag, u64 board id, then by tag
 //!        1 create   str name, u8 score, u8 order, u8 policy, u8 ties, u8 player submits,
@@ -12,15 +12,21 @@
 //!        2 drop     (nothing)
 //!        3 score    str member, u64 score bits, u64 stamp, u32 generation
 //!        4 delete   str member, u32 generation
+//!        5 fix      str member, u64 amount bits, u64 stamp, u32 generation, u64 region
 //! u32  CRC-32 (IEEE 802.3) of origin, number (u64 each) and all bytes before this one
 //! ```
 //!
 //! `str` is a u8 length and that many bytes of UTF-8; both name limits fit a u8. The checksum
 //! covers the batch's place as well, so bytes stored under the wrong number are refused. Golden
 //! vectors in `tests/golden.rs` pin the bytes; a new format gets a new number and old ones stay
-//! readable. Format 1 had no byte for player submits, which is read as 0.
+//! readable. Format 1 had no byte for player submits, which is read as 0. Format 2 had no fixes: a
+//! batch without any is still written in it, so that servers which know no other can read it.
+//!
+//! All records but one count everywhere. A *fix* counts in the region that it names and is nothing in
+//! any other: it says by how much the sums of that region were wrong, see `repair.rs`.
 
 use crate::config::{BoardConfig, Policy, TieBreak};
+use crate::region::RegionId;
 use crate::{Error, Order, ScoreType, Stamp};
 
 /// Identity of one life of a board: deleting a board and creating it again gives a new one, so
@@ -68,6 +74,21 @@ pub enum Record<'a> {
         /// The member's generation from now on.
         generation: u32,
     },
+    /// An amount that one region is short of: there it counts like a score, elsewhere it is nothing.
+    Fix {
+        /// Identity of the board.
+        board: BoardId,
+        /// Whose sum was wrong.
+        member: &'a str,
+        /// The amount: [`Score::to_bits`](crate::Score::to_bits).
+        bits: u64,
+        /// When the sum was reached that is right.
+        stamp: Stamp,
+        /// How often the member had been deleted then.
+        generation: u32,
+        /// Where it counts: [`region_id`](crate::region_id).
+        region: RegionId,
+    },
 }
 
 impl Record<'_> {
@@ -77,13 +98,16 @@ impl Record<'_> {
             Self::Create { board, .. }
             | Self::Drop { board }
             | Self::Score { board, .. }
-            | Self::Delete { board, .. } => board,
+            | Self::Delete { board, .. }
+            | Self::Fix { board, .. } => board,
         }
     }
 }
 
 /// The format that is written.
 const FORMAT: u8 = 2;
+/// The one of batches that hold a fix.
+const FORMAT_OF_FIXES: u8 = 3;
 /// The oldest one that is read.
 const FIRST_FORMAT: u8 = 1;
 const HEADER: usize = 5;
@@ -92,12 +116,14 @@ const CREATE: u8 = 1;
 const DROP: u8 = 2;
 const SCORE: u8 = 3;
 const DELETE: u8 = 4;
+const FIX: u8 = 5;
 
 /// Builds the bytes of one batch.
 #[derive(Debug)]
 pub struct BatchWriter {
     bytes: Vec<u8>,
     records: u32,
+    fixes: u32,
 }
 
 /// A place in a [`BatchWriter`] to go back to.
@@ -105,13 +131,14 @@ pub struct BatchWriter {
 pub struct Mark {
     bytes: usize,
     records: u32,
+    fixes: u32,
 }
 
 impl Default for BatchWriter {
     fn default() -> Self {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
-        Self { bytes, records: 0 }
+        Self { bytes, records: 0, fixes: 0 }
     }
 }
 
@@ -133,15 +160,18 @@ impl BatchWriter {
             Record::Drop { board } => self.head(DROP, board),
             Record::Score { board, member, bits, stamp, generation } => {
                 self.head(SCORE, board);
-                self.text(member);
-                self.bytes.extend_from_slice(&bits.to_le_bytes());
-                self.bytes.extend_from_slice(&stamp.to_le_bytes());
-                self.bytes.extend_from_slice(&generation.to_le_bytes());
+                self.score(member, bits, stamp, generation);
             }
             Record::Delete { board, member, generation } => {
                 self.head(DELETE, board);
                 self.text(member);
                 self.bytes.extend_from_slice(&generation.to_le_bytes());
+            }
+            Record::Fix { board, member, bits, stamp, generation, region } => {
+                self.fixes += 1;
+                self.head(FIX, board);
+                self.score(member, bits, stamp, generation);
+                self.bytes.extend_from_slice(&region.to_le_bytes());
             }
         }
     }
@@ -153,17 +183,21 @@ impl BatchWriter {
 
     /// Where the batch stands now.
     pub fn mark(&self) -> Mark {
-        Mark { bytes: self.bytes.len(), records: self.records }
+        Mark { bytes: self.bytes.len(), records: self.records, fixes: self.fixes }
     }
 
     /// Takes back everything pushed since `mark`.
     pub fn rewind(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.records = mark.records;
+        self.fixes = mark.fixes;
     }
 
     /// The finished bytes of batch `number` of `origin`.
     pub fn finish(mut self, origin: u64, number: u64) -> Vec<u8> {
+        if self.fixes > 0 {
+            self.bytes[0] = FORMAT_OF_FIXES;
+        }
         self.bytes[1..HEADER].copy_from_slice(&self.records.to_le_bytes());
         let checksum = checksum(origin, number, &self.bytes);
         self.bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -173,6 +207,13 @@ impl BatchWriter {
     fn head(&mut self, tag: u8, board: BoardId) {
         self.bytes.push(tag);
         self.bytes.extend_from_slice(&board.to_le_bytes());
+    }
+
+    fn score(&mut self, member: &str, bits: u64, stamp: Stamp, generation: u32) {
+        self.text(member);
+        self.bytes.extend_from_slice(&bits.to_le_bytes());
+        self.bytes.extend_from_slice(&stamp.to_le_bytes());
+        self.bytes.extend_from_slice(&generation.to_le_bytes());
     }
 
     fn text(&mut self, text: &str) {
@@ -203,7 +244,7 @@ fn decode_records(origin: u64, number: u64, bytes: &[u8]) -> Result<Vec<Record<'
         return Err("checksum mismatch");
     }
     let (&format, rest) = content.split_first().ok_or("too short")?;
-    if !(FIRST_FORMAT..=FORMAT).contains(&format) {
+    if !(FIRST_FORMAT..=FORMAT_OF_FIXES).contains(&format) {
         return Err("unknown format; written by a newer version?");
     }
     let mut reader = Reader { rest, format };
@@ -237,6 +278,14 @@ impl<'a> Reader<'a> {
                 generation: self.u32()?,
             }),
             DELETE => Ok(Record::Delete { board, member: self.text()?, generation: self.u32()? }),
+            FIX if self.format == FORMAT_OF_FIXES => Ok(Record::Fix {
+                board,
+                member: self.text()?,
+                bits: self.u64()?,
+                stamp: self.u64()?,
+                generation: self.u32()?,
+                region: self.u64()?,
+            }),
             _ => Err("unknown kind of record"),
         }
     }

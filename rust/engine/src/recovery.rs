@@ -9,10 +9,11 @@ use crate::checkpoint::unsigned;
 use crate::clock::Clock;
 use crate::committer::{Turns, Writer};
 use crate::config::BoardConfig;
-use crate::draft::Ledger;
+use crate::draft::{Graves, Ledger};
 use crate::engine::Engine;
 use crate::limits::{self, Limits};
 use crate::record::BoardId;
+use crate::region::RegionId;
 use crate::{Board, Error};
 
 /// What a checkpoint says of a board.
@@ -53,6 +54,7 @@ pub struct Recovery {
     ledgers: HashMap<BoardId, Ledger>,
     gone: HashSet<BoardId>,
     clock: Clock,
+    region: RegionId,
 }
 
 impl Recovery {
@@ -68,7 +70,14 @@ impl Recovery {
             ledgers: HashMap::new(),
             gone: gone.into_iter().collect(),
             clock: Clock::default(),
+            region: 0,
         }
+    }
+
+    /// Names the region of the engine by its [`region_id`](crate::region_id); without, it has none.
+    #[must_use]
+    pub fn of_region(self, region: RegionId) -> Self {
+        Self { region, ..self }
     }
 
     /// Takes in a board of the checkpoint with all its members, as they come. O(n) when the rows come
@@ -83,7 +92,7 @@ impl Recovery {
         rows: impl IntoIterator<Item = MemberRow>,
     ) -> Result<(), Error> {
         let error = |reason| Error::Checkpoint { board: board.name.clone(), reason };
-        let mut generations = HashMap::new();
+        let mut generations = Graves::default();
         let (mut count, mut problem) = (0, None);
         let clock = &mut self.clock;
         let entry = |row: MemberRow| {
@@ -92,7 +101,7 @@ impl Recovery {
                 return None;
             }
             if row.generation > 0 {
-                generations.insert(row.member.as_str().into(), row.generation);
+                generations.set(&row.member, row.generation);
             }
             let Some((code, stamp)) = row.key else { return Some(None) };
             if count == limits::MEMBERS {
@@ -122,6 +131,7 @@ impl Recovery {
     pub fn finish(self, origin: u64, limits: Limits, is_shared: bool) -> Engine {
         let writer = Writer {
             origin,
+            region: self.region,
             next: 1,
             clock: self.clock,
             ledgers: self.ledgers,

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::key::Repeat;
 use crate::queue::Ticket;
+use crate::repair::Repaired;
 use crate::{Board, Error, Score, answer};
 
 /// A command's ticket and what became of it.
@@ -34,6 +35,8 @@ pub enum Outcome {
     },
     /// The board or the member is gone.
     Gone,
+    /// Members were brought to the states of another region.
+    Repaired(Repaired),
     /// The write came before under the same key; this is what it was answered then.
     Repeat(Repeat),
 }
@@ -49,6 +52,7 @@ impl Outcome {
             Self::Submitted(receipt) => answer::write_json(receipt, out),
             Self::Batch(receipt) => answer::write_json(receipt, out),
             Self::Board { description, .. } => out.extend_from_slice(description),
+            Self::Repaired(repaired) => answer::write_json(repaired, out),
             Self::Gone => {}
             Self::Repeat(repeat) => out.extend_from_slice(repeat.json()),
         }

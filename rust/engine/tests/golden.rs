@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rankwire_engine::record::{self, BatchWriter, Record};
 use rankwire_engine::{
-    Applied, BoardConfig, Command, Error, Limits, Order, Policy, Recovery, Score, ScoreType,
-    Submit, TieBreak, Write, WriteKey,
+    Applied, BoardConfig, Command, Error, Key, Limits, Order, Policy, Recovery, Repair, Score,
+    ScoreType, State, Submit, TieBreak, Write, WriteKey, region_id,
 };
 
 /// Where the golden batches stand.
@@ -89,6 +89,24 @@ const FORMAT_2: Golden = Golden {
         d6d827ca",
 };
 
+/// Batches with fixes, which only format 3 has: one fix, and one among other records.
+const FORMAT_3_FIX: &str = "\
+    030100000005efcdab89674523010c4a6f73c3a920e697a5e69cacd6ffffffffffffff030000b725\
+    1bd33807000000dced3785bfb9b76fa515f390";
+const FORMAT_3_MIXED: &str = "\
+    030300000004efcdab89674523018079797979797979797979797979797979797979797979797979\
+    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+    79797979797979797979797979797979797979797979797979797979797979797979797979797979\
+    7979797979797979797979797979797979797979797979ffffffff05efcdab896745230180c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3a9c3\
+    a9c3a9c3a90000000000000080ffffffffffffffffffffffffffffffffffffff7f03efcdab896745\
+    230101610100000000000000000000000000000000000000597d9b34";
+
+/// The region that the first of them names.
+const REGION: u64 = 0x6fb7_b9bf_8537_eddc;
+
 fn config(score: ScoreType, order: Order, policy: Policy, ties: TieBreak) -> BoardConfig {
     BoardConfig { score, order, policy, ties, player_submits: false }
 }
@@ -96,7 +114,8 @@ fn config(score: ScoreType, order: Order, policy: Policy, ties: TieBreak) -> Boa
 /// Every golden batch with what it holds.
 fn golden(check: impl Fn(&str, &[Record<'_>])) {
     golden_1(&check);
-    golden_2(check);
+    golden_2(&check);
+    golden_3(check);
 }
 
 fn golden_1(check: impl Fn(&str, &[Record<'_>])) {
@@ -107,6 +126,24 @@ fn golden_1(check: impl Fn(&str, &[Record<'_>])) {
 fn golden_2(check: impl Fn(&str, &[Record<'_>])) {
     let config = config(ScoreType::Float64, Order::Asc, Policy::Last, TieBreak::Member);
     golden_of(&FORMAT_2, BoardConfig { player_submits: true, ..config }, check);
+}
+
+fn golden_3(check: impl Fn(&str, &[Record<'_>])) {
+    let (board, stamp, bits) = (BOARD, STAMP, (-42_i64).cast_unsigned());
+    let member = "José 日本";
+    let fix = Record::Fix { board, member, bits, stamp, generation: 7, region: REGION };
+    check(FORMAT_3_FIX, &[fix]);
+    let (longest, other) = ("é".repeat(64), "y".repeat(128));
+    let (bits, region) = (i64::MIN.cast_unsigned(), i64::MAX.cast_unsigned());
+    let (stamp, generation) = (u64::MAX, u32::MAX);
+    check(
+        FORMAT_3_MIXED,
+        &[
+            Record::Delete { board, member: &other, generation },
+            Record::Fix { board, member: &longest, bits, stamp, generation, region },
+            Record::Score { board, member: "a", bits: 1, stamp: 0, generation: 0 },
+        ],
+    );
 }
 
 fn golden_of(golden: &Golden, config: BoardConfig, check: impl Fn(&str, &[Record<'_>])) {
@@ -184,7 +221,11 @@ fn golden_batches_decode() {
 
 #[test]
 fn golden_batches_encode() {
-    golden_2(|hex, records| assert_eq!(encode(records), unhex(hex), "{records:?}"));
+    let check = |hex: &str, records: &[Record<'_>]| {
+        assert_eq!(encode(records), unhex(hex), "{records:?}");
+    };
+    golden_2(check);
+    golden_3(check);
 }
 
 #[test]
@@ -225,6 +266,9 @@ fn rewinding_takes_records_back() {
     let mark = batch.mark();
     batch.push(&rest);
     batch.push(&rest);
+    batch.rewind(mark);
+    let (bits, stamp, generation) = (1, 1, 0);
+    batch.push(&Record::Fix { board: 1, member: "a", bits, stamp, generation, region: REGION });
     batch.rewind(mark);
     assert_eq!(batch.finish(ORIGIN, NUMBER), unhex(FORMAT_2.drop));
 }
@@ -278,7 +322,7 @@ fn a_batch_in_another_place_is_noticed() {
 #[test]
 fn other_formats_and_kinds_are_refused() {
     let whole = content(FORMAT_2.mixed);
-    for format in (0..=u8::MAX).filter(|format| !(1..=2).contains(format)) {
+    for format in (0..=u8::MAX).filter(|format| !(1..=3).contains(format)) {
         let mut other = whole.clone();
         other[0] = format;
         assert_refused(&seal(&other), "newer version");
@@ -287,6 +331,10 @@ fn other_formats_and_kinds_are_refused() {
         let mut other = whole.clone();
         other[5] = tag;
         assert_refused(&seal(&other), "unknown kind");
+        if tag != 5 {
+            other[0] = 3;
+            assert_refused(&seal(&other), "unknown kind");
+        }
     }
 }
 
@@ -417,6 +465,39 @@ fn golden_answers() {
     }
 }
 
+/// The board of the golden batch, which has no members, and two repairs of it: of nobody, and of one.
+#[test]
+fn golden_answers_to_repairs() {
+    let engine = Recovery::new([(ORIGIN, NUMBER - 1)], []).finish(1, Limits::default(), false);
+    engine.apply(&[(ORIGIN, NUMBER, &unhex(FORMAT_2.create))], false).unwrap();
+    let given =
+        State { generation: 3, key: Some(Key { score: [0xbff8_0000_0000_0000], stamp: STAMP }) };
+    let seen = State { generation: 0, key: None };
+    let jose = Repair { member: "José 日本".into(), seen, given };
+    let golden = [
+        (vec![], "1e4d8ded37f50196f6ccd19462dbd481", r#"{"repaired":0,"moved":0,"same":0}"#),
+        (vec![jose], "68d2bef635260037b4f66cabc304d1ad", r#"{"repaired":1,"moved":0,"same":0}"#),
+    ];
+    for (items, request, answer) in golden {
+        let command = Command::Repair { board: "season-1.eu_west".into(), life: BOARD, items };
+        let key = Some(WriteKey::new("scope é", request).unwrap());
+        engine.enqueue(Write { command, key }).unwrap();
+        let sealed = engine.seal(Duration::ZERO, || 1_700_000_000_000).unwrap();
+        assert_eq!(sealed.answers[0].request[..], unhex(request));
+        assert_eq!(sealed.answers[0].answer[..], [&[0], answer.as_bytes()].concat());
+        engine.commit(sealed);
+    }
+}
+
+/// From another implementation of the hash; records carry these numbers.
+#[test]
+fn golden_region_ids() {
+    assert_eq!(region_id("eu"), REGION);
+    assert_eq!(region_id("us"), 0x1922_8b4c_e59e_e1ef);
+    assert_eq!(region_id("ap-south-1"), 0x6dd0_a3aa_eba1_d597);
+    assert_eq!(region_id("日本"), 0x281c_3608_aba8_73fe);
+}
+
 #[derive(Debug, Clone)]
 struct Draw {
     tag: u8,
@@ -437,6 +518,7 @@ impl Draw {
             },
             1 => Record::Drop { board },
             2 => Record::Score { board, member: text, bits, stamp, generation },
+            3 => Record::Fix { board, member: text, bits, stamp, generation, region: stamp % 2 },
             _ => Record::Delete { board, member: text, generation },
         }
     }
@@ -445,7 +527,7 @@ impl Draw {
 /// Any record; boards and members few, so that records meet.
 fn draw() -> impl Strategy<Value = Draw> {
     let text = prop_oneof!["[ab]", any::<String>().prop_filter("fits", |text| text.len() < 256)];
-    (0..4_u8, 0..3_u64, text, any::<(u64, u64, u32)>())
+    (0..5_u8, 0..3_u64, text, any::<(u64, u64, u32)>())
         .prop_map(|(tag, board, text, numbers)| Draw { tag, board, text, numbers })
 }
 
@@ -482,7 +564,7 @@ proptest! {
     #[test]
     fn random_content_never_panics(
         content in prop::collection::vec(prop_oneof![0..6_u8, any::<u8>()], 0..100),
-        format in 1..=2_u8,
+        format in 1..=3_u8,
         count in 0..5_u32,
     ) {
         let head = [&[format], &count.to_le_bytes()[..]].concat();

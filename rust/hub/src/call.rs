@@ -95,6 +95,7 @@ pub(crate) fn refusal(error: &Error) -> CommandError {
         Error::At(_) => bad("at", error),
         Error::Key => bad("id", error),
         Error::KeyReused => CommandError::IdReused,
+        Error::NotPrimary(_) => CommandError::NotPrimary(error.to_string()),
         _ => CommandError::Internal,
     }
 }

@@ -13,8 +13,8 @@ use crate::times::{Timer, Times};
 pub const CLOSE_CODES: [u16; 11] = [0, 1002, 1007, 3001, 3005, 3008, 3012, 3013, 3500, 3501, 3502];
 
 /// Error codes that are counted apart; all others are counted under 0.
-pub const ERROR_CODES: [u16; 14] =
-    [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 404, 422];
+pub const ERROR_CODES: [u16; 15] =
+    [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 404, 421, 422];
 
 /// One number that many threads change.
 #[derive(Debug, Default)]

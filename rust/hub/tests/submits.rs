@@ -269,3 +269,18 @@ async fn a_drain_waits_for_commits() {
     assert_eq!(busy.closed().await, (3001, "shutdown".to_owned()));
     ending.await.unwrap();
 }
+
+/// Another region takes the submits: their callers are told which.
+#[tokio::test]
+async fn submits_that_belong_to_another_region_are_refused() {
+    let world = World::new(quick());
+    let mut client = world.connect().await;
+    world.engine.set_primary(Some("us".into()), false, false);
+    let before = world.version("b");
+    let message = r#"only the primary region takes this write, and that is "us""#;
+    let wanted = json!({"code": 421, "message": message});
+    let answer = client.rpc("submit", &score("bob", 99).to_string()).await;
+    assert_eq!(answer["error"], wanted);
+    assert_eq!((world.version("b"), world.engine.stats().pending_ops), (before, 0));
+    assert_eq!(failed(&world.hub.stats(), 421), 1);
+}

@@ -22,6 +22,7 @@ use crate::convert::{
 };
 use crate::errors::to_py;
 use crate::pages::{MOST_ENTRIES, Pages};
+use crate::region::{PyRepair, repair};
 use crate::traffic::{PyTraffic, Watched};
 
 /// From this many ops on, work on a batch is done with the interpreter released: below it, taking
@@ -92,6 +93,10 @@ impl PyEngine {
         self.inner.origin()
     }
 
+    fn last(&self) -> u64 {
+        self.inner.last()
+    }
+
     #[pyo3(signature = (board, score, order, policy, ties, player_submits=false, key=None))]
     fn create_board(
         &self,
@@ -139,6 +144,21 @@ impl PyEngine {
     #[pyo3(signature = (board, member, key=None))]
     fn remove_member(&self, board: String, member: String, key: Option<PyKey>) -> PyResult<u64> {
         self.enqueue(Command::Remove { board, member }, key)
+    }
+
+    #[pyo3(signature = (board, life, items, key=None))]
+    fn repair(
+        &self,
+        board: String,
+        life: u64,
+        items: Vec<PyRepair>,
+        key: Option<PyKey>,
+    ) -> PyResult<u64> {
+        self.enqueue(repair(board, life, items)?, key)
+    }
+
+    fn set_primary(&self, primary: Option<String>, writes: bool, names: bool) {
+        self.inner.set_primary(primary, writes, names);
     }
 
     fn wake(&self) {
@@ -411,6 +431,14 @@ fn describe<'py>(py: Python<'py>, record: &Record<'_>) -> PyResult<Bound<'py, Py
             dict.set_item("member", member)?;
             dict.set_item("generation", generation)?;
         }
+        Record::Fix { member, bits, stamp, generation, region, .. } => {
+            dict.set_item("type", "fix")?;
+            dict.set_item("member", member)?;
+            dict.set_item("bits", bits)?;
+            dict.set_item("stamp_ms", unix_millis(stamp))?;
+            dict.set_item("generation", generation)?;
+            dict.set_item("region", region)?;
+        }
     }
     Ok(dict)
 }
@@ -442,6 +470,11 @@ impl PySealed {
     #[getter]
     fn dropped(&self) -> PyResult<Vec<u64>> {
         self.with(|sealed| sealed.dropped().collect())
+    }
+
+    #[getter]
+    fn is_repair(&self) -> PyResult<bool> {
+        self.with(|sealed| sealed.is_repair)
     }
 
     #[getter]
@@ -480,6 +513,10 @@ impl PySealed {
 
     fn abort<'py>(&self, py: Python<'py>) -> PyResult<Vec<PyReply<'py>>> {
         replies(py, encode(self.engine.abort(self.take()?)))
+    }
+
+    fn abort_not_primary<'py>(&self, py: Python<'py>) -> PyResult<Vec<PyReply<'py>>> {
+        replies(py, encode(self.engine.abort_not_primary(self.take()?)))
     }
 }
 

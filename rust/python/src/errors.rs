@@ -14,6 +14,7 @@ create_exception!(_core, LimitError, RankwireError);
 create_exception!(_core, KeyReusedError, RankwireError);
 create_exception!(_core, BusyError, RankwireError);
 create_exception!(_core, UnavailableError, RankwireError);
+create_exception!(_core, NotPrimaryError, RankwireError);
 create_exception!(_core, CorruptError, RankwireError);
 create_exception!(_core, UnauthorizedError, RankwireError);
 create_exception!(_core, ForbiddenError, RankwireError);
@@ -41,11 +42,13 @@ fn build(error: &Error, index: Option<usize>) -> PyErr {
         Error::Score(_) | Error::Overflow(_) => InvalidError::new_err(args(Some("score"))),
         Error::At(_) => InvalidError::new_err(args(Some("at"))),
         Error::FloatSum => InvalidError::new_err(args(Some("policy"))),
+        Error::Outline(_) => InvalidError::new_err(args(Some("outline"))),
         Error::Key => InvalidError::new_err(args(Some("key"))),
         Error::KeyReused => KeyReusedError::new_err(args(Some("key"))),
         // Batches do not nest; an item of an item is still about that item.
         Error::Item { error, .. } => build(error, index),
         Error::TooManyBoards(_) | Error::TooManyMembers(_) => LimitError::new_err(args(None)),
+        Error::NotPrimary(_) => NotPrimaryError::new_err(args(None)),
         Error::Busy => BusyError::new_err(args(None)),
         Error::NotCommitted | Error::Entropy | Error::Closed => {
             UnavailableError::new_err(args(None))

@@ -9,6 +9,7 @@
 mod access;
 mod board;
 mod checkpoint;
+mod compare;
 mod convert;
 mod engine;
 mod errors;
@@ -17,6 +18,7 @@ mod loading;
 mod pages;
 mod pgcopy;
 mod recovery;
+mod region;
 mod traffic;
 mod tuples;
 
@@ -37,19 +39,23 @@ mod _core {
     #[pymodule_export]
     use crate::checkpoint::PyCheckpoint;
     #[pymodule_export]
+    use crate::compare::{PyComparison, outline, shown, states, tops};
+    #[pymodule_export]
     use crate::convert::PyRepeat;
     #[pymodule_export]
     use crate::engine::{PyEngine, PySealed, records};
     #[pymodule_export]
     use crate::errors::{
         BusyError, ConflictError, CorruptError, ForbiddenError, InvalidError, KeyReusedError,
-        LimitError, NotFoundError, RankwireError, TooManyRequestsError, UnauthorizedError,
-        UnavailableError,
+        LimitError, NotFoundError, NotPrimaryError, RankwireError, TooManyRequestsError,
+        UnauthorizedError, UnavailableError,
     };
     #[pymodule_export]
     use crate::hub::PyHub;
     #[pymodule_export]
     use crate::recovery::PyRecovery;
+    #[pymodule_export]
+    use crate::region::{names_of, region_id};
     #[pymodule_export]
     use crate::traffic::{PyFrequency, PyTraffic};
 

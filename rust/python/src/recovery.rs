@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use rankwire_engine::{BoardRow, Limits, MemberRow, Recovery};
+use rankwire_engine::{BoardRow, Limits, MemberRow, Recovery, region_id};
 
 use crate::convert::config;
 use crate::engine::PyEngine;
@@ -110,7 +110,7 @@ impl PyRecovery {
         })
     }
 
-    #[pyo3(signature = (origin, pending_ops, boards, shared=false))]
+    #[pyo3(signature = (origin, pending_ops, boards, shared=false, region=""))]
     fn finish(
         &self,
         py: Python<'_>,
@@ -118,13 +118,15 @@ impl PyRecovery {
         pending_ops: usize,
         boards: usize,
         shared: bool,
+        region: &str,
     ) -> PyResult<PyEngine> {
         py.detach(|| {
             let mut state = self.lock().take().ok_or_else(finished)?;
             state.flush()?;
             let recovery = state.loader.into_recovery().ok_or_else(finished)?;
             let limits = Limits { pending_ops, boards, ..Limits::default() };
-            PyEngine::new(recovery.finish(origin, limits, shared))
+            let region = if region.is_empty() { 0 } else { region_id(region) };
+            PyEngine::new(recovery.of_region(region).finish(origin, limits, shared))
         })
     }
 }

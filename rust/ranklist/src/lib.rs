@@ -149,6 +149,7 @@
 //! | [`save`](Draft::save), [`restore`](Draft::restore), [`publish`](Draft::publish) | O(1), and what is given up is freed |
 //! | [`digest`](Version::digest) | O(n) at first, then O(log n) for each change since |
 //! | [`differences`](Version::differences) | O(d log n) for d of them, once both digests are known |
+//! | [`outline`](Version::outline) of k pieces | O(log n + k), once the digest is known |
 //! | [`from_entries`](Shared::from_entries) | n entries into the table, one sort if they are not in order, and O(n) for the tree |
 //!
 //! Entries of equal score are told apart by their stamps. Inner nodes have those of the entries that
@@ -214,7 +215,7 @@ pub use log::{Done, Log, NameTooLong, Rule};
 pub use shared::{
     Change, Conflict, Draft, DuplicateMember, Kept, Read, Savepoint, Shared, Snapshot,
 };
-pub use tree::Page;
+pub use tree::{Outline, Page, Part, Piece};
 /// How many versions have been published, in the whole process, since the oldest short read began
 /// that is still going on; nothing if there is none. A number that keeps growing tells of a thread
 /// that was stopped, or waits, in a short read, and that memory piles up.

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use crate::key::{Entry, Key, Seed, Standing, Ties};
 use crate::table::Members;
-use crate::tree::{self, Diff, Page, Tree};
+use crate::tree::{self, Diff, Outline, Page, Tree};
 
 /// One version of a ranked list of members. It never changes.
 ///
@@ -233,6 +233,29 @@ impl<const C: usize> Version<C> {
         found.sort_unstable_by_key(|difference| difference.member);
         found.dedup_by(|second, first| first.absorb(second));
         found
+    }
+
+    /// How many outlines there are of this list, each finer than the one before: level 0 has a piece
+    /// for each entry, and the highest one below this number has one or a few in all. O(1).
+    pub fn levels(&self) -> usize {
+        self.state.tree.level() + 2
+    }
+
+    /// The pieces of the entries from the number `start` to before the number `end`, counted from 0,
+    /// by which this list can be compared with one on another machine that has the same seed and
+    /// rule for ties: one equal hash stands for all entries of a piece. At level 0 each entry is a
+    /// piece, and each level has about a 16th of the pieces of the one below. Levels beyond
+    /// [`levels`](Self::levels) have the same pieces as the highest.
+    ///
+    /// O(log n), and O(1) a piece, once [`digest`](Self::digest) is known.
+    pub fn outline(&self, level: usize, start: u64, end: u64) -> Outline<'_, C> {
+        Outline::new(&self.state.tree, &self.state.members, level, (start, end))
+    }
+
+    /// The number of entries that stand before a member with this key, or would stand if it is not
+    /// in the list. O(log n).
+    pub fn before(&self, member: &str, key: Key<C>) -> u64 {
+        self.state.tree.entries_before(&self.state.members, key, member)
     }
 
     /// Bytes that the version's blocks take. O(n): it looks at every block.

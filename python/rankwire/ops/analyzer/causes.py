@@ -80,6 +80,9 @@ EDGES: Final = (
     Edge("API_ERROR_BUDGET_FAST", "DATABASE_CONNECTION_POOL", (_REFUSED,)),
     Edge("API_ERROR_BUDGET_SLOW", "API_WRITE_QUEUE"),
     Edge("API_ERROR_BUDGET_SLOW", "DATABASE_CONNECTION_POOL", (_REFUSED,)),
+    Edge("REGION_LAG", "REGION_UNREACHABLE"),
+    Edge("REGION_LAG", "REGION_CLOCK"),
+    Edge("REGION_PRIMARY", "REGION_UNREACHABLE"),
 )
 """In the order in which they are tried: the first that holds names the cause."""
 

@@ -137,6 +137,8 @@ def _dead(window: Window) -> Details:
     }
 
 
+_LINKS: Final = _rows("links", "region", "up", "lag", "drift", "refused", "lacking")
+
 _FINDERS: Final[Mapping[str, Callable[[Window], Details]]] = {
     "DATABASE_CONNECTION_POOL": _pool,
     "DATABASE_POOL_WAIT": _pool,
@@ -148,4 +150,7 @@ _FINDERS: Final[Mapping[str, Callable[[Window], Details]]] = {
     "DATABASE_LONG_TRANSACTION": _rows("transactions", "pid", "name", "state", "seconds"),
     "DATABASE_REPLICATION_LAG": _rows("replication", "name", "state", "lag", "bytes"),
     "DATABASE_DEAD_TUPLES": _dead,
+    "REGION_LAG": _LINKS,
+    "REGION_UNREACHABLE": _LINKS,
+    "REGION_CLOCK": _LINKS,
 }

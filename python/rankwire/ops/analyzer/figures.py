@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from rankwire.ops.analyzer.figures_database import DATABASE_FIGURES
+from rankwire.ops.analyzer.figures_regions import REGION_FIGURES
 from rankwire.ops.analyzer.measures import (
     Figure,
     averages,
@@ -223,6 +224,7 @@ FIGURES: Final = (
         "Processes that run or want to, over a minute, for each core.",
         gauges("load", "cores"),
     ),
+    *REGION_FIGURES,
 )
 """Every figure that is made from a window."""
 

@@ -34,6 +34,11 @@ from rankwire.ops.analyzer.advice_others import (
     advise_redis,
     advise_watchers,
 )
+from rankwire.ops.analyzer.advice_regions import (
+    advise_clock,
+    advise_differences,
+    advise_region_lag,
+)
 from rankwire.ops.analyzer.budget import FAST, SLOW, Budget
 from rankwire.ops.analyzer.causes import cause_of, in_order
 from rankwire.ops.analyzer.figures import compute
@@ -66,6 +71,9 @@ ADVISERS: Final[Mapping[str, Adviser]] = {
     "REDIS_EVICTIONS": advise_redis,
     "WEBSOCKET_CONNECTIONS": advise_watchers,
     "HOST_FILES": advise_files,
+    "REGION_LAG": advise_region_lag,
+    "REGION_CLOCK": advise_clock,
+    "REGION_DIFFERENCES": advise_differences,
 }
 """What computes recommendations, by rule. For others there is no model, so nothing is said."""
 

@@ -81,7 +81,7 @@ class Source(Protocol):
     """Something that can be asked how it is."""
 
     name: str
-    """`api`, `database`, `cache`, `websocket` or `host`."""
+    """`api`, `database`, `cache`, `websocket`, `host` or `regions`."""
 
     async def read(self) -> Reading:
         """Ask it, without blocking the event loop. Raises UnavailableError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rankwire.ops.analyzer.rule_table_regions import REGION_RULES
 from rankwire.ops.analyzer.rules import Rule
 
 _ALERTS: Final = "awesome-prometheus-alerts"
@@ -381,4 +382,5 @@ RULES: Final = (
         impact="Without free files no connection can be accepted.",
         published="node-exporter mixin: 70 % of the limit",
     ),
+    *REGION_RULES,
 )

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rankwire_engine::record::{self, BoardId, Record};
 use rankwire_engine::{
-    Answer, BoardConfig, Command, Contents, Engine, Error, Hash, Limits, Order, Policy, Reply,
-    Score, ScoreType, Sealed, Stop, Write,
+    Answer, BoardConfig, Command, Contents, Engine, Error, Hash, Limits, Order, Policy, RegionId,
+    Reply, Score, ScoreType, Sealed, Stop, Write,
 };
 
 use super::{START_MS, Storage};
@@ -16,7 +16,7 @@ use super::{START_MS, Storage};
 pub(crate) type Journal = Vec<(u64, u64, Vec<u8>)>;
 
 /// What all nodes share.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Cluster {
     /// Every batch, in the order of the transactions: a batch comes after those it builds on.
     pub(crate) journal: Journal,
@@ -85,6 +85,8 @@ impl Cluster {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) engine: Engine,
+    /// The region of the engine, if it has one.
+    region: RegionId,
     pub(crate) now_ms: i64,
     /// Tables that only this node's checkpoints go to.
     pub(crate) tables: Storage,
@@ -94,14 +96,19 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(origin: u64) -> Self {
+        Self::of_region(0, origin)
+    }
+
+    pub(crate) fn of_region(region: RegionId, origin: u64) -> Self {
         let tables = Storage::default();
-        let engine = tables.load().finish(origin, Limits::default(), true);
-        Self { engine, now_ms: START_MS, tables, aside: Vec::new() }
+        let engine = tables.load().of_region(region).finish(origin, Limits::default(), true);
+        Self { engine, region, now_ms: START_MS, tables, aside: Vec::new() }
     }
 
     /// The tables and the rest of the journal, as another origin.
     pub(crate) fn recovered(&self, cluster: &Cluster, origin: u64) -> Engine {
-        let engine = self.tables.load().finish(origin, Limits::default(), true);
+        let recovery = self.tables.load().of_region(self.region);
+        let engine = recovery.finish(origin, Limits::default(), true);
         for some in cluster.missing(&self.tables.vector).chunks(3) {
             super::apply(&engine, some);
         }

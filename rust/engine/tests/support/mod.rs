@@ -4,6 +4,8 @@
 
 pub(crate) mod cluster;
 pub(crate) mod model;
+pub(crate) mod regions;
+pub(crate) mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -273,6 +273,7 @@ impl Model {
                 state.dirty.insert((board.life, member.clone()));
                 Ok(String::new())
             }
+            Command::Repair { .. } => panic!("the model knows of no other regions"),
             Command::Submit { board: name, submit } => {
                 let before = state.boards.get(name).ok_or_else(|| unknown(name))?.clone();
                 let changed = self.submit(state, now_ms, name, submit)?;

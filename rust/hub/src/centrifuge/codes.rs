@@ -53,6 +53,9 @@ pub enum CommandError {
     /// 404: an RPC about something that does not exist. A code of our own.
     #[error("{0}")]
     NotFound(String),
+    /// 421: a submit that only another region takes, which the words name. A code of our own.
+    #[error("{0}")]
+    NotPrimary(String),
     /// 422: the id of a submit that the caller has used for another one. A code of our own.
     #[error("the id was used for another submit")]
     IdReused,
@@ -74,6 +77,7 @@ impl CommandError {
             Self::TokenExpired => 109,
             Self::TooManyRequests => 111,
             Self::NotFound(_) => 404,
+            Self::NotPrimary(_) => 421,
             Self::IdReused => 422,
             Self::Relayed { code, .. } => *code,
         }
@@ -168,6 +172,7 @@ mod tests {
             (CommandError::TokenExpired, 109, false),
             (CommandError::TooManyRequests, 111, true),
             (CommandError::NotFound("no such member".into()), 404, false),
+            (CommandError::NotPrimary("eu is".into()), 421, false),
             (CommandError::IdReused, 422, false),
         ];
         for (error, code, temporary) in table {

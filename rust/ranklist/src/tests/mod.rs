@@ -11,6 +11,7 @@ mod large;
 mod lists;
 mod model;
 mod names;
+mod outline;
 mod play;
 mod shape;
 

@@ -53,14 +53,21 @@ pub(crate) fn hash<const C: usize>(node: Node<'_, C>, members: &Members<C>) -> u
 }
 
 fn hash_run<const C: usize>(run: Leaf<'_, C>, members: &Members<C>, hasher: &mut SipHasher13) {
+    // So that the run's names and keys come from memory together.
+    run.handles().iter().for_each(|handle| members.warm_member(*handle));
     for (score, handle) in run.scores().iter().zip(run.handles()) {
-        let name = members.name(*handle);
-        hasher.write_u64(name.len() as u64);
-        hasher.write(name.as_bytes());
-        hasher.write_u64(members.key(*handle).stamp);
-        for column in score {
-            hasher.write_u64(*column);
-        }
+        let key = Key { score: *score, stamp: members.key(*handle).stamp };
+        write_entry(hasher, members.name(*handle), key);
+    }
+}
+
+/// Adds an entry to what is hashed.
+pub(super) fn write_entry<const C: usize>(hasher: &mut SipHasher13, name: &str, key: Key<C>) {
+    hasher.write_u64(name.len() as u64);
+    hasher.write(name.as_bytes());
+    hasher.write_u64(key.stamp);
+    for column in key.score {
+        hasher.write_u64(column);
     }
 }
 
@@ -70,7 +77,7 @@ pub(crate) fn empty_hash(seed: Seed) -> u64 {
 }
 
 /// Goes through the entries of one list, a node at a time where that is asked for.
-struct Walk<'v, const C: usize> {
+pub(super) struct Walk<'v, const C: usize> {
     members: &'v Members<C>,
     level: usize,
     root: Option<Node<'v, C>>,
@@ -82,30 +89,40 @@ struct Walk<'v, const C: usize> {
 }
 
 impl<'v, const C: usize> Walk<'v, C> {
-    fn new(tree: &'v Tree<C>, members: &'v Members<C>) -> Self {
+    /// Starts after the best `offset` entries.
+    pub(super) fn at(tree: &'v Tree<C>, members: &'v Members<C>, offset: u64) -> Self {
         let root = tree.root();
         let level = tree.level();
-        let mut walk = Self { members, level, root, run: None, path: [None; MAX_HEIGHT], rank: 1 };
-        if let Some(root) = root {
-            walk.enter(root, level);
+        let rank = offset + 1;
+        let mut walk = Self { members, level, root, run: None, path: [None; MAX_HEIGHT], rank };
+        if let Some(root) = root
+            && offset < u64::from(tree.len())
+        {
+            walk.enter(root, level, offset as u32);
             walk.settle();
         }
         walk
     }
 
-    /// Goes down to the first run below `node`.
-    fn enter(&mut self, mut node: Node<'v, C>, mut level: usize) {
+    /// Goes down from `node`, at `level`, to its run that has the entry number `skip`, or to its
+    /// first run, which may have none.
+    fn enter(&mut self, mut node: Node<'v, C>, mut level: usize, mut skip: u32) {
         #[cfg(test)]
         count_visit();
         while let Node::Inner(inner) = node {
             #[cfg(test)]
             count_visit();
+            let mut slot = 0;
+            while skip > 0 && skip >= inner.spans()[slot] {
+                skip -= inner.spans()[slot];
+                slot += 1;
+            }
             level -= 1;
-            self.path[level] = Some((inner, 0));
-            node = inner.child(0);
+            self.path[level] = Some((inner, slot));
+            node = inner.child(slot);
         }
         if let Node::Leaf(run) = node {
-            self.run = Some((run, 0));
+            self.run = Some((run, skip as usize));
         }
     }
 
@@ -125,22 +142,31 @@ impl<'v, const C: usize> Walk<'v, C> {
             *slot += 1;
             if *slot < inner.children().len() {
                 let child = inner.child(*slot);
-                self.enter(child, above);
+                self.enter(child, above, 0);
                 return;
             }
         }
         self.run = None;
     }
 
+    /// How many entries stand before the current one.
+    pub(super) fn before(&self) -> u64 {
+        self.rank - 1
+    }
+
+    pub(super) fn members(&self) -> &'v Members<C> {
+        self.members
+    }
+
     /// The highest level of a node that starts with the current entry.
-    fn start(&self) -> Option<usize> {
+    pub(super) fn start(&self) -> Option<usize> {
         let (_, 0) = self.run? else { return None };
         let starts = |above: &Option<(Inner<'_, C>, usize)>| matches!(above, Some((_, 0)));
         Some(self.path[..self.level].iter().take_while(|above| starts(above)).count())
     }
 
     /// The node at `level` that the walk is in.
-    fn node(&self, level: usize) -> Node<'v, C> {
+    pub(super) fn node(&self, level: usize) -> Node<'v, C> {
         if level == self.level {
             return self.root.expect("a walk in a run has a root");
         }
@@ -149,13 +175,13 @@ impl<'v, const C: usize> Walk<'v, C> {
     }
 
     /// Goes past the node at `level`, which the walk is at the start of.
-    fn skip(&mut self, level: usize) {
+    pub(super) fn skip(&mut self, level: usize) {
         self.rank += span(self.node(level));
         self.leave(level);
         self.settle();
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         #[cfg(test)]
         count_visit();
         if let Some((_, at)) = &mut self.run {
@@ -165,7 +191,7 @@ impl<'v, const C: usize> Walk<'v, C> {
         self.settle();
     }
 
-    fn entry(&self) -> Option<Entry<'v, C>> {
+    pub(super) fn entry(&self) -> Option<Entry<'v, C>> {
         let (run, at) = self.run?;
         let handle = run.handles()[at];
         let key = Key { score: run.scores()[at], stamp: self.members.key(handle).stamp };
@@ -190,7 +216,8 @@ fn count_visit() {
     VISITS.set(VISITS.get() + 1);
 }
 
-fn span<const C: usize>(node: Node<'_, C>) -> u64 {
+/// How many entries there are below a node.
+pub(super) fn span<const C: usize>(node: Node<'_, C>) -> u64 {
     match node {
         Node::Leaf(run) => run.handles().len() as u64,
         Node::Inner(inner) => inner.spans().iter().map(|span| u64::from(*span)).sum(),
@@ -210,7 +237,7 @@ impl<'v, const C: usize> Diff<'v, C> {
         (tree, members): (&'v Tree<C>, &'v Members<C>),
         (other, others): (&'v Tree<C>, &'v Members<C>),
     ) -> Self {
-        Self { first: Walk::new(tree, members), second: Walk::new(other, others), tree }
+        Self { first: Walk::at(tree, members, 0), second: Walk::at(other, others, 0), tree }
     }
 
     /// Skips the highest nodes that start at both entries and are equal.

@@ -11,6 +11,7 @@ mod digest;
 mod edit;
 mod node;
 mod order;
+mod outline;
 mod page;
 mod search;
 mod warm;
@@ -21,6 +22,7 @@ pub(crate) use digest::visits;
 pub(crate) use digest::{Diff, Difference};
 pub(crate) use node::{Node, Place};
 pub(crate) use order::{LEARN, Order};
+pub use outline::{Outline, Part, Piece};
 pub use page::Page;
 
 use std::cell::OnceCell;

@@ -18,7 +18,9 @@ from rankwire.ops.analyzer.sources.api import ApiSource
 from rankwire.ops.analyzer.sources.cache import CacheSource
 from rankwire.ops.analyzer.sources.database import PostgresSource, SqliteSource
 from rankwire.ops.analyzer.sources.host import HostSource
+from rankwire.ops.analyzer.sources.regions import RegionsSource
 from rankwire.ops.analyzer.sources.websocket import WebsocketSource
+from rankwire.ops.metric_regions import RegionView
 from rankwire.ops.metrics import Requests
 from rankwire.sync.region import Region
 from rankwire.writer import Writer
@@ -40,6 +42,8 @@ class Watched(msgspec.Struct, frozen=True):
     """By operation, as the API counts them; those that clients call."""
     most_connections: int = 0
     """Most watchers of the hub and its processes at once."""
+    among: RegionView | None = None
+    """This region among others, if there are any; without them there is no such source."""
 
 
 def make_sources(watched: Watched, loop_lag: LoopLag, settings: Settings) -> list[Source]:
@@ -56,4 +60,5 @@ def make_sources(watched: Watched, loop_lag: LoopLag, settings: Settings) -> lis
         CacheSource(watched.writer.engine, watched.beside.profiles, settings.redis.url),
         WebsocketSource(watched.hub, watched.most_connections),
         host,
+        *(() if watched.among is None else (RegionsSource(watched.among),)),
     ]

@@ -1,0 +1,68 @@
+# The whole of it, planned without an account.
+
+mock_provider "aws" {
+  alias           = "eu"
+  source          = "../../mocks/region"
+  override_during = plan
+
+  override_resource {
+    target = module.eu.aws_lb.region
+    values = { dns_name = "eu.elb.example.com", zone_id = "ZEU", arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/eu/1" }
+  }
+}
+
+mock_provider "aws" {
+  alias           = "us"
+  source          = "../../mocks/region"
+  override_during = plan
+
+  override_resource {
+    target = module.us.aws_lb.region
+    values = { dns_name = "us.elb.example.com", zone_id = "ZUS", arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/us/1" }
+  }
+}
+
+mock_provider "aws" {
+  alias           = "ap"
+  source          = "../../mocks/region"
+  override_during = plan
+
+  override_resource {
+    target = module.ap.aws_lb.region
+    values = { dns_name = "ap.elb.example.com", zone_id = "ZAP", arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/ap/1" }
+  }
+}
+
+mock_provider "aws" {
+  alias           = "global"
+  override_during = plan
+
+  mock_data "aws_region" {
+    defaults = { name = "us-east-1" }
+  }
+}
+
+variables {
+  domain      = "scores.example.com"
+  cache_token = "0123456789abcdef0123456789abcdef"
+  tags        = { CostCenter = "games", Environment = "test" }
+}
+
+run "names_and_regions_fit" {
+  command = plan
+
+  assert {
+    condition     = keys(module.global.health_checks) == ["ap", "eu", "us"] && keys(module.global.alarms) == keys(module.global.health_checks)
+    error_message = "Each region must have a check and an alarm."
+  }
+
+  assert {
+    condition     = { for name, region in output.nodes : name => region.settings["RANKWIRE_REGIONS_PEERS"] } == { ap = "eu=https://eu.scores.example.com us=https://us.scores.example.com", eu = "ap=https://ap.scores.example.com us=https://us.scores.example.com", us = "ap=https://ap.scores.example.com eu=https://eu.scores.example.com" }
+    error_message = "Each region must know all others by their own names."
+  }
+
+  assert {
+    condition     = { for name, region in local.made : name => region.balancer.dns_name } == { ap = "ap.elb.example.com", eu = "eu.elb.example.com", us = "us.elb.example.com" }
+    error_message = "Each region must have a load balancer of its own."
+  }
+}

@@ -1,0 +1,169 @@
+"""The one node of a region that pulls, and what it does for the region twice a second.
+
+Which node leads is an advisory lock of the region's database. A leader pulls every peer, extends
+the lease of a region that is primary, and writes down what the other nodes are to know of the
+peers. What of it fails is tried again; a node that loses the lock stops pulling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import structlog
+
+from rankwire.storage import StorageError
+from rankwire.sync.regions.intake import Intake
+from rankwire.sync.regions.puller import Puller
+
+if TYPE_CHECKING:
+    from rankwire.sync.regions.here import Here
+    from rankwire.sync.regions.peers import Peer
+    from rankwire.sync.regions.puller import Link
+
+_TURN_SECONDS: Final = 0.5
+# With fewer regions no majority is left when one of two is away.
+_FEWEST_FOR_LEASES: Final = 3
+
+_log = structlog.get_logger(__name__)
+
+
+class Besides(Protocol):
+    """What else is replicated, by a task for each peer."""
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Of each peer that has any, a sentence."""
+        ...
+
+    async def run(self, peer: Peer) -> None:
+        """Replicate for ever."""
+        ...
+
+
+class Leader:
+    """A node's part in leading: it may or may not be the one."""
+
+    def __init__(self, here: Here, links: Mapping[str, Link]) -> None:
+        """Prepare; `run` takes part."""
+        self._here = here
+        self._journal = here.journal
+        self._threads = here.threads
+        self._state = here.state
+        self._links = links
+        self._tasks: list[asyncio.Task[None]] = []
+        self._intake: Intake | None = None
+        self.beside: Besides | None = None
+        self.stable: dict[int, int] = {}
+        """What all regions are known to have, as this leader knows."""
+        self.trouble: str | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node pulls."""
+        return self._intake is not None
+
+    async def run(self) -> None:
+        """Lead whenever it can be, until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._turn()
+                except StorageError as error:
+                    await self._suffer(str(error))
+                await asyncio.sleep(_TURN_SECONDS)
+        finally:
+            await self._end()
+
+    async def _turn(self) -> None:
+        if not await self._threads.run(self._journal.lead):
+            await self._end()
+        elif self._state.clock.is_known:
+            intake = self._intake or await self._begin()
+            await self._work(intake)
+        self.trouble = None
+
+    async def _begin(self) -> Intake:
+        has = await self._threads.run(self._journal.vector)
+        intake = Intake(self._here, has)
+        work: list[Coroutine[Any, Any, None]] = []
+        for link in self._links.values():
+            # A new leader knows nothing of what the last one heard.
+            link.heard = link.agreed_ms = None
+            work.append(Puller(self._here, intake, link, self._direct).run())
+            if self.beside is not None:
+                work.append(self.beside.run(link.peer))
+        self._tasks = [asyncio.create_task(each) for each in work]
+        self._intake = intake
+        _log.info("leads the region", pulls=list(self._links))
+        return intake
+
+    async def _end(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._intake is not None:
+            self._intake = None
+            _log.info("leads no more")
+
+    async def _work(self, intake: Intake) -> None:
+        await self._hold_lease()
+        vectors = [link.known for link in self._links.values()]
+        self.stable = stable_of(intake.vector(), vectors)
+        rows = [link.row() for link in self._links.values()]
+        await self._threads.run(self._journal.save, self.stable, rows)
+
+    async def _hold_lease(self) -> None:
+        row = self._state.row
+        if row is None or not row.is_open or row.primary != row.region:
+            return
+        agreed = [link.agreed_ms for link in self._links.values()]
+        until = lease_until(agreed, self._here.settings.lease_seconds)
+        # One without end was for fewer regions, or for one alone: with a majority it is not needed.
+        if until is None or (until <= row.lease_until_ms < math.inf) or until == row.lease_until_ms:
+            return
+        limit = None if math.isinf(until) else until
+        await self._threads.run(self._journal.extend_lease, row.epoch, limit)
+        # A region that could not write can do so now.
+        if not self._state.is_primary:
+            await self._state.refresh()
+
+    def _direct(self) -> list[str]:
+        return [name for name, link in self._links.items() if link.is_heard]
+
+    async def _suffer(self, reason: str) -> None:
+        if self.trouble != reason:
+            _log.warning("cannot lead", reason=reason)
+        self.trouble = reason
+        await self._end()
+
+
+def lease_until(agreed: Sequence[float | None], lease_seconds: float) -> float | None:
+    """Until when a primary may write, in milliseconds; None if it has no majority.
+
+    `agreed` has for each other region when the last request was sent that it answered without
+    knowing a newer primary. A lease counts from the oldest of the newest majority, this region
+    included: whoever has promised to a newer primary since did so later, and that one waits for as
+    long as a lease lasts. Of fewer than three regions there is no majority to lose: infinity.
+    """
+    regions = len(agreed) + 1
+    if regions < _FEWEST_FOR_LEASES:
+        return math.inf
+    others = regions // 2
+    newest = sorted((ms for ms in agreed if ms is not None), reverse=True)
+    return newest[others - 1] + lease_seconds * 1000 if len(newest) >= others else None
+
+
+def stable_of(own: Mapping[int, int], others: Sequence[Mapping[int, int] | None]) -> dict[int, int]:
+    """Give what all regions have; nothing while it is not known of one."""
+    known = [vector for vector in others if vector is not None]
+    if len(known) < len(others):
+        return {}
+    stable = {
+        origin: min([number, *(vector.get(origin, 0) for vector in known)])
+        for origin, number in own.items()
+    }
+    return {origin: number for origin, number in stable.items() if number}

@@ -1,0 +1,64 @@
+"""`GET /health`: what is wrong, by what is known, and what an operator says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from starlette.types import Message
+
+from fix_api import Answer, Client
+from fix_server import NewServer
+from rankwire.api.door import Door
+from rankwire.model_regions import NodeHealth
+
+
+async def _health(api: Client, method: str = "GET") -> Answer:
+    answer = await api.send(method, "/health")
+    assert answer is not None
+    assert answer.headers["content-type"] == "application/health+json"
+    assert answer.headers["cache-control"] == "no-store"
+    return answer
+
+
+async def test_a_server_without_regions_is_well(api: Client) -> None:
+    assert (await _health(api, "HEAD")).status == 200
+    answer = await _health(api)
+    assert answer.status == 200
+    health = msgspec.json.decode(answer.body, type=NodeHealth)
+    assert (health.status, health.service_id) == ("pass", "")
+    assert set(health.checks) == {"storage:commits", "follower:level", "operator:out"}
+
+
+async def test_everybody_may_ask_and_nothing_else_is_taken(api: Client) -> None:
+    assert (await api.call("POST", "/health")).status == 405
+    assert (await api.get("/health?x=1")).status == 422
+
+
+async def test_while_a_server_starts_it_is_not_well() -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Door()({"path": "/health", "type": "http"}, receive, send)
+    start, end = sent
+    assert start["status"] == 503
+    assert (b"content-type", b"application/health+json") in start["headers"]
+    assert msgspec.json.decode(end["body"])["status"] == "fail"
+
+
+def test_a_file_takes_a_node_out(new_server: NewServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    server = new_server("--regions-health-file", str(out)).start()
+    assert server.get("/health").status == 200
+    out.touch()
+    reply = server.get("/health")
+    assert (reply.status, reply.json()["status"]) == (503, "fail")
+    assert reply.json()["checks"]["operator:out"][0]["output"] == "regions.health_file is there"
+    assert server.get("/readyz").status == 200
+    out.unlink()
+    assert server.get("/health").status == 200
