@@ -188,11 +188,20 @@ class Regions:
 
 
 _Door = tuple[int, int]
+_given: Final[set[int]] = set()
 
 
 def _doors(nodes: int) -> list[_Door]:
     """Find ports for so many nodes, for HTTP and for watchers."""
-    return [(free_port(), free_port()) for _ in range(nodes)]
+    return [(_port(), _port()) for _ in range(nodes)]
+
+
+def _port() -> int:
+    """Find a port that is free and stays so: nobody here is given it again."""
+    while (port := free_port()) in _given:
+        pass
+    _given.add(port)
+    return port
 
 
 class Makers:

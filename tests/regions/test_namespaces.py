@@ -44,6 +44,7 @@ def test_regions_lose_packets_and_each_other(
     create = partial(servers["eu"].call, "PUT", "/v1/boards/b", {"policy": "sum"})
     # The primary needs the others for its lease.
     until(lambda: create().status in {200, 201}, "a board")
+    until(lambda: all(map(_knows, servers.values())), "a board that all know")
     written = 0
     for round_ in range(_ROUNDS):
         until(partial(_have, servers, written), "all that was written", 60)
@@ -87,6 +88,10 @@ def _key(postgres: Postgres) -> str:
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     return done.stdout.strip()
+
+
+def _knows(server: Server) -> bool:
+    return server.get("/v1/boards/b").status == 200
 
 
 def _write(server: Server) -> int:

@@ -326,7 +326,9 @@ def test_a_newer_format_says_so(whole: Path) -> None:
         check(whole)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" * 100, gzip.compress(b"x" * 1000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04" * 100, gzip.compress(b"x" * 1000)], ids=["empty", "zip", "gzip"]
+)
 def test_what_is_no_backup_says_so(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "foreign"
     file.write_bytes(content)

@@ -61,7 +61,7 @@ CREATE TABLE records (
     number       INTEGER NOT NULL,
     place        INTEGER NOT NULL,     -- in the batch
     committed_us INTEGER NOT NULL,
-    type         TEXT NOT NULL,        -- create | drop | score | delete | fix
+    type         TEXT NOT NULL,        -- create | drop | score | delete
     board        INTEGER NOT NULL,     -- its id
     name         TEXT,                 -- of a board that is created
     member       TEXT,

@@ -26,6 +26,8 @@ from rankwire.sync.regions.status import LinkStatus, RegionsStatus, SyncResult
 from rankwire.sync.regions.threads import Threads
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
     from rankwire import _core
     from rankwire.settings_regions import Regions as Settings
     from rankwire.storage.region_journal import RegionJournal
@@ -70,10 +72,7 @@ class Regions:
         self._region = region
         self.http = open_http()
         """For requests to other regions. It gives bodies as they came, deflated or not."""
-        urls = settings.peer_urls
-        self.peers = {
-            name: Peer(name, url, self.http, settings.secret) for name, url in urls.items()
-        }
+        self.peers = _peers(settings, self.http)
         self._arrivals = Arrivals()
         self._links = {name: Link(peer) for name, peer in self.peers.items()}
         self._threads = Threads()
@@ -92,11 +91,7 @@ class Regions:
         """Requests that were forwarded to the primary; whoever forwards counts."""
         self.verifier: verify.Verifier | None = None
         """What compares the boards with other regions; None before `verify`."""
-        self.handlers: dict[str, Handler] = {
-            "pull": self._serving.pull,
-            "await": self._serving.wait,
-            "promise": self._failover.promise,
-        }
+        self.handlers = self._handlers()
         """What answers other regions, by the last word of the path."""
 
     # Its life.
@@ -305,6 +300,10 @@ class Regions:
         """Count updates by the level asked for and whether it was reached in time."""
         return self._ack_counts
 
+    def _handlers(self) -> dict[str, Handler]:
+        serving = self._serving
+        return {"pull": serving.pull, "await": serving.wait, "promise": self._failover.promise}
+
     def _views(self) -> dict[str, LinkRow]:
         """Give what is known of each peer: by this node if it leads, else by the one that does."""
         if self._leader.leads:
@@ -381,6 +380,11 @@ class Regions:
         if view.behind is None or view.behind > _MOST_BEHIND:
             return f"region {name} lacks {view.behind} batches of this one"
         return None
+
+
+def _peers(settings: Settings, http: ClientSession) -> dict[str, Peer]:
+    urls = settings.peer_urls
+    return {name: Peer(name, url, http, settings.secret) for name, url in urls.items()}
 
 
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
