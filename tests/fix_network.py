@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
+from weakref import WeakSet
 
 from fix_server import PATIENCE_SECONDS
 
@@ -69,6 +70,7 @@ class Link:
         self._answers = _Way()
         self._listener: asyncio.Server | None = None
         self._ends: dict[int, tuple[asyncio.StreamWriter, ...]] = {}
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
 
     async def listen(self) -> None:
         """Take connections from now on."""
@@ -79,6 +81,10 @@ class Link:
         """Take no more connections. Must be called on the loop."""
         assert self._listener is not None
         self._listener.close()
+
+    def abort(self) -> None:
+        """End what still has something to say to an end that does not listen. On the loop."""
+        _abort(*self._writers)
 
     def cut(self, *, requests: bool = True, answers: bool = True) -> None:
         """Let nothing through: no requests to the server, no answers from it, or neither."""
@@ -131,9 +137,11 @@ class Link:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE_SECONDS)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             await self._requests.take()
             there = await self._connect()
+            self._writers.add(there[1])
             await self._between((reader, writer), there)
             writer.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
@@ -187,6 +195,8 @@ class Network:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for link in self._links:
+            link.abort()
         # The sockets themselves close in the next turn of the loop.
         await asyncio.sleep(0)
 

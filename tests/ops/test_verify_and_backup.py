@@ -201,7 +201,7 @@ def test_files_that_cannot_be_restored_change_nothing(
         ("cut", content[:-40], "is damaged: it ends too early"),
         ("flipped", content[:100] + b"\0" + content[101:], "is damaged"),
         ("foreign", b"SQLite format 3\0" * 9, "is not a backup of Rankwire"),
-        ("newer", content[:19] + b"\2" + content[20:], "has format 2"),
+        ("newer", content[:19] + b"\3" + content[20:], "has format 3"),
     ):
         (tmp_path / name).write_bytes(damaged)
         place = new_place(running.place.kind)

@@ -57,7 +57,8 @@ class RedisVitals:
             await self._client.ping()
             seconds = perf_counter() - started
             return combine(await self._infos(), seconds)
-        except FAILURES as error:
+        # uvloop says with a RuntimeError that a connection has just been closed.
+        except (*FAILURES, RuntimeError) as error:
             await self.close()
             raise VitalsError(f"Redis cannot be asked: {self._address.explain(error)}") from error
 
