@@ -80,7 +80,7 @@ def test_a_fenced_batch_is_answered_with_the_primary() -> None:
 def test_a_repair_of_a_sum_counts_in_its_region_only() -> None:
     here, beside, there = _engine(1, "eu"), _engine(2, "eu"), _engine(3, "us")
     here.create_board("a", "int64", "desc", "sum", "first")
-    here.submit("a", "ann", 5)
+    here.submit("a", "ann", 5, at_ms=_NOW)
     _, first = _commit(here)
     stamp = _NOW + 62_135_596_800_000 << 16
     seen, given = (0, _code(5), stamp), (0, _code(8), stamp)
