@@ -25,7 +25,8 @@ import os
 import random
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -88,12 +89,22 @@ class Region:
         recovery.members([(member, *key, 0) for member, key in members.items()])
         self.engine = recovery.finish(origin, _LIMIT, _LIMIT, True, name)
         self.batches: list[tuple[int, int, bytes]] = []
-        self.local = Local(self.engine, self)
+        self.trouble: str | None = None
+        self.local = Local(self.engine, self, self)
         self.handlers = verify.handlers(self.local)
 
     async def post(self, name: str, body: bytes, _seconds: float) -> bytes:
         """Answer another region."""
         return await self.handlers[name](body)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[dict[int, int]]:
+        """Let it repair: this is the only node."""
+        yield {}
+
+    async def stored(self, board: int, members: Sequence[str]) -> Any:
+        """Give what is stored: memory is in order here."""
+        return _core.states(self.engine, board, members)
 
     def reply(self, ticket: int) -> asyncio.Future[Any]:
         """Commit what is queued, and answer."""

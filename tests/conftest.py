@@ -10,7 +10,6 @@ from fix_disk import small_disk
 from fix_engine import directory
 from fix_namespaces import new_land
 from fix_nodes import new_node
-from fix_peers import new_world
 from fix_postgres import (
     counting_postgres,
     counting_server,
@@ -25,6 +24,7 @@ from fix_regions import new_regions
 from fix_sdk import board, guarded, no_tasks_left, node_modules
 from fix_server import new_server, server
 from fix_storage import new_place, place
+from fix_worlds import kept_world, new_world, world
 
 # Timing decides no test, however busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -41,6 +41,7 @@ __all__ = [
     "counting_server",
     "directory",
     "guarded",
+    "kept_world",
     "new_chaos",
     "new_cluster",
     "new_land",
@@ -67,4 +68,5 @@ __all__ = [
     "s3_server",
     "server",
     "small_disk",
+    "world",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rankwire.ops.analyzer.advice import Context
@@ -27,9 +28,15 @@ def make_bottleneck(rule: str, value: float = 0.9, **changed: Any) -> Bottleneck
     )  # fmt: skip
 
 
-def make_context(source: str, window: Window | None, nodes: float = 0, **more: Any) -> Context:
+def make_context(
+    source: str,
+    window: Window | None,
+    nodes: float = 0,
+    more_windows: Mapping[str, Window | None] | None = None,
+    **more: Any,
+) -> Context:
     """Make what there is to compute from, with so many nodes if there is a PostgreSQL."""
-    windows = {source: window}
+    windows = {source: window, **(more_windows or {})}
     if nodes:
         windows["database"] = make_gauges({"nodes": nodes})
     values = {"figures": compute(windows), "readings": []} | more

@@ -37,7 +37,7 @@ class Place:
         self.name, self.url, self.database = name, url, database
         self.profiles = PostgresProfiles(database, keep_deleted=True)
         self.told: dict[str, Stored] = {}
-        self.beside = BesideBoards(database, name, self._take)
+        self.beside = BesideBoards(database, name, NAMES, self._take)
         self.progress: dict[str, Progress] = {}
 
     async def _take(self, changed: Mapping[str, Stored]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -29,20 +29,29 @@ class Journal:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, int, bytes]] = []
+        self.nodes: dict[str, list[Region]] = {}
+        """By region."""
+        self.turns: dict[str, asyncio.Lock] = {}
+        """By region: held by the node of it that writes a repair."""
 
 
 class Region:
-    """One region: an engine that writes to the journal of all, and is a peer of the others."""
+    """One region, or a node of it: writes to the journal of all, and is a peer of the others."""
+
+    trouble: str | None = None
 
     def __init__(self, name: str, engine: _core.Engine, journal: Journal) -> None:
         self.name = name
         self.engine = engine
         self.journal = journal
-        self.local = Local(engine, self)
+        self.local = Local(engine, self, self)
         self.handlers = verify.handlers(self.local)
         self.calls = 0
         self.is_away = False
         self.reads_journal = True
+        self.database = self
+        """The node that holds what is stored."""
+        journal.nodes.setdefault(name, []).append(self)
 
     @classmethod
     def new(cls, name: str, origin: int, journal: Journal) -> Self:
@@ -72,6 +81,20 @@ class Region:
             future.set_result(value)
         return future
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[dict[int, int]]:
+        """Have the nodes of this region repair one at a time, as their database does."""
+        async with self.journal.turns.setdefault(self.name, asyncio.Lock()):
+            vector: dict[int, int] = {}
+            for node in self.journal.nodes[self.name]:
+                for origin, number in node.engine.vector().items():
+                    vector[origin] = max(number, vector.get(origin, 0))
+            yield vector
+
+    async def stored(self, board: int, members: Sequence[str]) -> Any:
+        """Give what the region's database holds: what a node holds whose memory is in order."""
+        return _core.states(self.database.engine, board, members)
+
     def commit(self) -> dict[int, Any]:
         sealed = self.engine.seal(0.0)
         assert sealed is not None
@@ -85,6 +108,8 @@ class Region:
         return value
 
     def pull(self) -> None:
+        if self.database is not self:
+            self.database.pull()
         if self.reads_journal:
             assert self.engine.apply(self.journal.batches) == (len(self.journal.batches), "")
 

@@ -1,6 +1,6 @@
 """Regions in this process: each a real database, its nodes' parts, and a small HTTP server.
 
-`new_world` makes them. A `World` knows who asks whom, so a test can cut the way from one region to
+`fix_worlds` makes them. A `World` knows who asks whom, so a test can cut the way from one region to
 another, slow it down and change what is answered. Nodes have no server of their own: an engine, a
 storage, their place in the region and the facade of the regions, on the test's loop; a write is a
 batch of its own.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from time import monotonic
 from typing import Any, Final, Literal
@@ -25,7 +25,7 @@ from fix_server import PATIENCE_SECONDS
 from rankwire import _core
 from rankwire.settings import Redis, Storage
 from rankwire.settings_regions import Regions as Settings
-from rankwire.storage import FencedError, StorageError
+from rankwire.storage import FencedError, RefusedError, StorageError
 from rankwire.storage.postgres import PostgresStorage
 from rankwire.storage.region_journal import RegionJournal
 from rankwire.sync.region import Region
@@ -37,6 +37,7 @@ _LIMIT: Final = 1_000_000
 _LOOK_SECONDS: Final = 0.01
 _LONGEST_SECONDS: Final = 3600.0
 _DEFLATED_BYTES: Final = 1024
+_BOARDS: Final = count(1)
 _NAMES: Final = (f"world_{number}" for number in count(1))
 
 Way = tuple[str, str]
@@ -91,16 +92,26 @@ class Node:
     def _commit(self, ticket: int) -> Any:
         sealed = self.engine.seal(0.0)
         assert sealed is not None
-        number, batch = sealed.number, sealed.bytes
         try:
-            self.storage.append(batch_of(sealed))
+            self._append(sealed)
         except FencedError:
             self.regions.look()
             return dict(sealed.abort_not_primary())[ticket]
+        number, batch = sealed.number, sealed.bytes
         replies = dict(sealed.commit())
         if batch:
             self.region.publish(number, batch)
         return replies[ticket]
+
+    def _append(self, sealed: _core.Sealed) -> None:
+        """Store a batch, without what the storage knows to be done already."""
+        while (batch := batch_of(sealed)).bytes or batch.answers:
+            try:
+                self.storage.append(batch)
+            except RefusedError as refused:
+                sealed.again(refused.known, refused.taken)
+            else:
+                return
 
     async def create(self, board: str, policy: str = "best") -> Any:
         """Create a board and give the reply."""
@@ -108,9 +119,11 @@ class Node:
             self.engine.create_board(board, "int64", "desc", policy, "first", False)
         )
 
-    async def submit(self, board: str, member: str, score: float) -> Any:
+    async def submit(
+        self, board: str, member: str, score: float, key: tuple[str, str] | None = None
+    ) -> Any:
         """Submit a score and give the reply."""
-        return await self.commit(self.engine.submit(board, member, score))
+        return await self.commit(self.engine.submit(board, member, score, key=key))
 
     def scores(self, board: str) -> dict[str, float]:
         """Every score of a board; nothing if it is not there."""
@@ -119,6 +132,14 @@ class Node:
         except _core.NotFoundError:
             return {}
         return {row["member"]: row["score"] for row in json.loads(page)["entries"]}
+
+    def has(self, board: str) -> bool:
+        """Whether it knows a board."""
+        try:
+            self.engine.board_id(board)
+        except _core.NotFoundError:
+            return False
+        return True
 
     def contents(self) -> object:
         """What has to be the same in all regions."""
@@ -163,6 +184,12 @@ class Place:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def renew(self) -> None:
+        """Lose the database, and begin with an empty one."""
+        server = self.world.server
+        server.sql(f"DROP DATABASE {self.database.name} WITH (FORCE)")
+        server.sql(f"CREATE DATABASE {self.database.name} TEMPLATE template0")
 
     async def close(self) -> None:
         """Take no more requests."""
@@ -277,6 +304,29 @@ class World:
             for link in node.regions.status().links
         )
 
+    async def board(self, policy: str = "best") -> str:
+        """Create a board, wait until all nodes know it, and give its name."""
+        name = f"b{next(_BOARDS)}"
+        await self.places[self._names[0]].node.create(name, policy)
+        await eventually(lambda: all(node.has(name) for node in self.nodes), f"board {name}")
+        return name
+
+    async def heal(self) -> None:
+        """Undo what a test did: one node is left in each region, and all is well."""
+        self.cuts.clear()
+        self.delays.clear()
+        self.garbles.clear()
+        self.secret = SECRET
+        extra = [node for place in self.places.values() for node in place.nodes[1:]]
+        await asyncio.gather(*(node.stop() for node in extra if not node.is_stopped))
+        for place in self.places.values():
+            del place.nodes[1:]
+        first = self.places[self._names[0]].node
+        await eventually(lambda: first.regions.may_name, "a primary")
+        await eventually(self.all_heard, "regions that hear of each other")
+        acks = [acks for node in self.nodes for acks in node.regions.acks.values()]
+        await eventually(lambda: all(each.trouble is None for each in acks), "no old troubles")
+
     def part(self, name: str) -> None:
         """Cut a region off from all others."""
         for other in self._names:
@@ -311,19 +361,4 @@ class World:
 
 
 NewWorld = Callable[..., Awaitable[World]]
-
-
-@pytest.fixture
-async def new_world(postgres_server: Postgres) -> AsyncIterator[NewWorld]:
-    """Make regions of these names, not started yet; keywords are settings of all of them."""
-    worlds: list[World] = []
-
-    async def make(*names: str, **changed: Any) -> World:
-        world = World(postgres_server, names, changed)
-        worlds.append(world)
-        await world.open()
-        return world
-
-    yield make
-    for world in worlds:
-        await world.close()
+"""Makes regions of some names; keywords are settings of all of them."""

@@ -24,11 +24,14 @@ _JOURNAL = "SELECT origin, number, batch FROM journal ORDER BY seq"
 class Place:
     """A region's storage."""
 
-    def __init__(self, name: str, database: Database, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, database: Database, stack: ExitStack, schema: str | None = None
+    ) -> None:
         self.name = name
-        self.url = f"{database.url}?options=-csearch_path%3D{name}"
+        schema = schema or name
+        self.url = f"{database.url}?options=-csearch_path%3D{schema}"
         self._stack = stack
-        database.sql(f"CREATE SCHEMA {name}")
+        database.sql(f"CREATE SCHEMA {schema}")
         # The first node makes the tables.
         self.nodes = [self.start()]
         self.journal = stack.enter_context(RegionJournal(Storage(url=self.url), name))

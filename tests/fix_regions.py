@@ -148,6 +148,10 @@ class Regions:
             return all(link["up"] and link["trouble"] is None for link in links)
 
         until(are_linked, "regions that hear from each other")
+        # Who has seen nothing that not all regions have.
+        for server in (region.server for region in self):
+            reply = server.call("GET", "/v1/boards?timeout_ms=20000", None, {SESSION: "AYA"})
+            assert reply.status == 200, reply
 
     # The network.
 

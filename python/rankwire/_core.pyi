@@ -584,7 +584,7 @@ class Recovery:
     ) -> Engine:
         """Make the engine, which writes its journal as `origin`; `shared` if others write too.
 
-        `region` is the name of the one that it is in, if there are several.
+        `region` names what repairs of sums count in, of several: the region's database.
         """
 
 @final

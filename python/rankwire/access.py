@@ -2,8 +2,9 @@
 
 Keys that are created or revoked and token keys that are exchanged count within two seconds, without
 a restart. What cannot be read at the start keeps the server from starting. What cannot be read
-later is logged, and the keys that were read before stay in force. Also decides which settings would
-put a server before other machines without a guard.
+later is logged and told, and the keys that were read before stay in force. One API key that makes
+no sense here, as a newer version may have made it, is good for nothing, and changes nothing for the
+others. Also decides which settings would put a server before other machines without a guard.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from rankwire.storage import StorageError
 from rankwire.storage.keys import open_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rankwire.settings import Auth, Settings, Storage
+    from rankwire.storage.keys import ApiKey
 
 # Between two looks at what may have changed.
 _LOOK_SECONDS: Final = 1.0
@@ -30,6 +34,7 @@ _LOOK_SECONDS: Final = 1.0
 _JWKS_BYTES: Final = 128 * 1024
 
 _Signature = tuple[int, int, int, int]
+_Record = tuple[str, bytes, list[str], list[str]]
 
 _log = structlog.get_logger(__name__)
 
@@ -90,6 +95,7 @@ class _ApiKeys:
         self._access = access
         self._store = open_keys(storage)
         self._is_due = True
+        self._left_out: dict[str, str] = {}
         self.count = 0
 
     def look(self) -> bool:
@@ -97,16 +103,48 @@ class _ApiKeys:
         self._is_due = self._store.changed() or self._is_due
         if not self._is_due:
             return False
-        good = [key for key in self._store.all() if key.revoked_ms is None]
-        self._access.set_keys(
-            [(key.id, key.hash, list(key.scopes), list(key.boards)) for key in good]
-        )
+        records = [_record(key) for key in self._store.all() if key.revoked_ms is None]
+        wrong: dict[str, str] = {}
+        try:
+            self._access.set_keys(records)
+        except _core.InvalidError:
+            wrong = dict(_wrong(records))
+            records = [record for record in records if record[0] not in wrong]
+            self._access.set_keys(records)
         self._is_due = False
-        self.count = len(good)
+        self._tell(wrong)
+        self.count = len(records)
         return True
+
+    @property
+    def trouble(self) -> str | None:
+        """What is not as it should be, although the keys were read."""
+        # Everybody may read it, so it names none of them.
+        count = len(self._left_out)
+        return f"{count} API keys make no sense here, the log names them" if count else None
 
     def close(self) -> None:
         self._store.close()
+
+    def _tell(self, wrong: dict[str, str]) -> None:
+        for key_id, reason in wrong.items():
+            if self._left_out.get(key_id) != reason:
+                _log.error("API key left out", key=key_id, reason=reason)
+        self._left_out = wrong
+
+
+def _record(key: ApiKey) -> _Record:
+    return key.id, key.hash, list(key.scopes), list(key.boards)
+
+
+def _wrong(records: Sequence[_Record]) -> Iterator[tuple[str, str]]:
+    """Name the keys that the core does not take, and why."""
+    probe = _core.Access("keys", False, "", "", 0, 0)
+    for record in records:
+        try:
+            probe.set_keys([record])
+        except _core.InvalidError as error:
+            yield record[0], _words(error)
 
 
 class _TokenKeys:
@@ -132,6 +170,11 @@ class _TokenKeys:
         with self._file.open("rb") as file:
             self.count = self._access.set_token_keys(file.read(_JWKS_BYTES))
         return True
+
+    @property
+    def trouble(self) -> str | None:
+        """Nothing: a file is taken whole or not at all."""
+        return None
 
     def close(self) -> None:
         pass
@@ -182,6 +225,12 @@ class Guard:
             self._thread.join()
         for source in self._sources:
             source.close()
+
+    @property
+    def troubles(self) -> list[str]:
+        """Which keys are not known as they should be, for people; empty when all is well."""
+        unread = [f"{name} are not read: {why}" for name, why in self._troubles.copy().items()]
+        return unread + [said for source in self._sources if (said := source.trouble) is not None]
 
     def describe(self) -> str:
         """Say in a line who may do what."""

@@ -54,7 +54,7 @@ class LevelQuery(WaitQuery, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=LEVEL_PATTERN,
+                extra_json_schema={"pattern": LEVEL_PATTERN},
                 description="In how many regions the write is to be durable when it is answered: "
                 "`local` is one, `any(2)` two, `quorum` more than half, `all` all. The answer then "
                 "has `sync`, and status 202 if there were fewer within `timeout_ms`.",

@@ -22,7 +22,10 @@ class Verify(Request, frozen=True):
     """What to compare with the other regions."""
 
     boards: (
-        Annotated[list[str], Meta(max_length=1000, description="Which boards; all if absent.")]
+        Annotated[
+            list[str],
+            Meta(min_length=1, max_length=1000, description="Which boards; all if absent."),
+        ]
         | None
     ) = None
     repair: Annotated[bool, Meta(description="Whether to make equal what differs.")] = False
@@ -52,8 +55,17 @@ class Out(Request, frozen=True):
 
     reason: Annotated[
         str,
-        Meta(min_length=1, max_length=REASON_CHARACTERS, description="Shown by `GET /health`."),
+        Meta(
+            min_length=1,
+            max_length=REASON_CHARACTERS,
+            description="Shown by `GET /health`: a line of printable text.",
+        ),
     ]
+
+
+def is_reason(text: str) -> bool:
+    """Tell whether a text may be shown as the reason for which a region is out."""
+    return text.isprintable() and bool(text.strip()) and len(text) <= REASON_CHARACTERS
 
 
 class Verifying(msgspec.Struct, frozen=True):
@@ -61,6 +73,13 @@ class Verifying(msgspec.Struct, frozen=True):
 
     progress: Annotated[Progress | None, Meta(description="Of the one under way, if one is.")]
     last: Annotated[Report | None, Meta(description="What the last one found; null before it.")]
+    node: Annotated[
+        str,
+        Meta(
+            description="The run of the node that answered: each node tells of the comparisons "
+            "that were asked of it, or that it made as the leader."
+        ),
+    ]
 
 
 class HealthCheck(msgspec.Struct, frozen=True):

@@ -53,7 +53,7 @@ async def reach_out(
     # Other regions ask nodes that serve the API, and one of these asks them.
     may_lead = settings.node.role != "hub"
     regions = Regions(chosen, journal, region, storage, may_lead=may_lead)
-    boards = BesideBoards(database, chosen.name, beside.profiles.take_over)
+    boards = BesideBoards(database, chosen.name, chosen.peer_urls, beside.profiles.take_over)
     regions.handlers |= {"keys": boards.answer_keys, "profiles": boards.answer_profiles}
     regions.beside = boards
     await regions.start(engine)

@@ -19,6 +19,7 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
 import structlog
 import uvloop
 from granian.constants import Interfaces
@@ -45,7 +46,6 @@ from rankwire.storage.sqlite import SqliteStorage
 from rankwire.sync.profile_news import ProfileNews
 from rankwire.sync.rates import Rates
 from rankwire.sync.region import Region
-from rankwire.sync.regions.verify import Local
 from rankwire.writer import Writer
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class _Node:
         guard = await asyncio.to_thread(_guard, settings)
         self._ends_on_thread(guard.stop)
         guard.start()
-        door = Door()
+        door = Door(settings.regions.name)
         port, leave = await listen(settings, door)
         self._stack.push_async_callback(leave)
         storage, region = await asyncio.to_thread(_storage, settings)
@@ -167,6 +167,7 @@ class _Node:
         writer = self._writer(storage, engine, region, among)
         live = await self._live(engine, region, guard, on_live_failure)
         parts = self._parts(writer, beside, live, region, among, knowledge)
+        parts = msgspec.structs.replace(parts, guard=guard)
         door.open(build(parts, guard.access, settings.http.max_body_bytes, self._served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
@@ -198,7 +199,7 @@ class _Node:
         if among is not None:
             # Ends before the writer, as comparisons write.
             self._stack.push_async_callback(among.regions.stop)
-            among.regions.verify(Local(engine, writer))
+            among.regions.verify(engine, writer)
         return writer
 
     async def _beside(self, region: Region | None) -> Beside:

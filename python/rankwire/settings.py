@@ -170,7 +170,8 @@ class Storage(msgspec.Struct, frozen=True):
         Meta(
             ge=1,
             le=100,
-            description="Most connections to PostgreSQL for requests, beside up to seven.",
+            description="Most connections to PostgreSQL for requests, beside up to seven, and "
+            "six more in a region among others.",
         ),
     ] = 8
     pool_wait_seconds: Annotated[

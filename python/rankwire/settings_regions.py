@@ -23,10 +23,16 @@ MOST_PEERS: Final = 15
 SECRET_CHARACTERS: Final = 32
 """Fewest characters of the secret."""
 
-_NAME: Final = "1 to 32 of a-z, 0-9 and '-'"
-_is_name: Final = re.compile(r"[a-z0-9-]{1,32}").fullmatch
+NAME_RULE: Final = "1 to 32 of a-z, 0-9 and '-'"
+"""What a region's name is."""
+
+_matches_name: Final = re.compile(r"[a-z0-9-]{1,32}").fullmatch
 # What goes into a header as it stands.
 _is_secret: Final = re.compile(rf"[!-~]{{{SECRET_CHARACTERS},1024}}").fullmatch
+
+
+# What a server without a name would take no notice of.
+_ONLY_AMONG_OTHERS: Final = {"peers": (), "secret": "", "primary": "", "mode": "active-active"}
 
 
 class Regions(msgspec.Struct, frozen=True):
@@ -99,7 +105,7 @@ class Regions(msgspec.Struct, frozen=True):
     health_file: Annotated[
         str,
         Meta(
-            description="File that takes this node out of `GET /health` while it is there; its "
+            description="File that makes `GET /health` of this node fail while it is there; its "
             "first line is the reason. Empty for none.",
         ),
     ] = ""
@@ -131,6 +137,11 @@ class Regions(msgspec.Struct, frozen=True):
         return self.primary or self.all_names[0]
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a region can be called so."""
+    return bool(_matches_name(text))
+
+
 def clashes(values: Mapping[str, Any], place: Callable[..., str]) -> Iterator[str]:
     """Name what is wrong with the section, alone or together with others.
 
@@ -138,12 +149,12 @@ def clashes(values: Mapping[str, Any], place: Callable[..., str]) -> Iterator[st
     """
     found = Regions(**{key: values[f"regions.{key}"] for key in Regions.__struct_fields__})
     if not found.is_on:
-        for key, empty in (("peers", ()), ("secret", ""), ("primary", "")):
+        for key, empty in _ONLY_AMONG_OTHERS.items():
             if getattr(found, key) != empty:
                 yield f"{place(f'regions.{key}')}: allowed only with regions.name"
         return
-    if not _is_name(found.name):
-        yield f"{place('regions.name')}: found {found.name!r}, allowed is {_NAME}"
+    if not is_name(found.name):
+        yield f"{place('regions.name')}: found {found.name!r}, allowed is {NAME_RULE}"
     if not values["storage.url"]:
         yield (
             f"{place('regions.name')}: found {found.name!r}, allowed only with storage.url: a "
@@ -166,10 +177,10 @@ def _wrong_peers(found: Regions, where: str) -> Iterator[str]:
     seen = {found.name}
     for peer in found.peers:
         name, _, url = peer.partition("=")
-        if not _is_name(name) or not _is_address(url):
+        if not is_name(name) or not _is_address(url):
             yield (
-                f"{where}: found {_shown(peer)!r}, allowed is NAME=URL: a name of {_NAME} and an "
-                "address like https://host:port without a login, a query or a fragment"
+                f"{where}: found {_shown(peer)!r}, allowed is NAME=URL: a name of {NAME_RULE} and "
+                "an address like https://host:port without a login, a query or a fragment"
             )
         elif name == found.name:
             yield f"{where}: found {name!r}, which is this region itself (regions.name)"

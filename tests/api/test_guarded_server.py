@@ -10,6 +10,7 @@ import pytest
 
 from fix_access import Signer
 from fix_server import NewServer, Server, until
+from rankwire.storage.keys import ApiKey, SqliteKeys
 
 _BOARD = "/v1/boards/b"
 
@@ -51,6 +52,10 @@ def test_keys_are_created_and_revoked_while_the_server_runs(new_server: NewServe
     assert server.get("/metrics").status == 403
     assert server.call("DELETE", _BOARD).status == 403
 
+    # A key that a newer version has made is told of, and holds up no revocation.
+    with SqliteKeys(server.directory) as store:
+        store.add(ApiKey("x" * 12, "newer", b"\0" * 32, ("read", "billing"), (), 1))
+    until(lambda: "degraded" in str(server.get("/readyz").json()), "a server that tells of it")
     path = ("--storage-path", str(server.directory))
     assert _rankwire("keys", "revoke", key.split("_")[1], *path).returncode == 0
     until(lambda: _status(server, key) == 401, "the revoked key to be refused")

@@ -44,11 +44,13 @@ async def test_while_a_server_starts_it_is_not_well() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Door()({"path": "/health", "type": "http"}, receive, send)
+    await Door("eu")({"path": "/health", "type": "http"}, receive, send)
     start, end = sent
     assert start["status"] == 503
     assert (b"content-type", b"application/health+json") in start["headers"]
-    assert msgspec.json.decode(end["body"])["status"] == "fail"
+    health = msgspec.json.decode(end["body"], type=NodeHealth)
+    assert (health.status, health.service_id) == ("fail", "eu")
+    assert "recovers its boards" in str(health.checks["storage:commits"][0].output)
 
 
 def test_a_file_takes_a_node_out(new_server: NewServer, tmp_path: Path) -> None:
@@ -59,6 +61,9 @@ def test_a_file_takes_a_node_out(new_server: NewServer, tmp_path: Path) -> None:
     reply = server.get("/health")
     assert (reply.status, reply.json()["status"]) == (503, "fail")
     assert reply.json()["checks"]["operator:out"][0]["output"] == "regions.health_file is there"
+    out.write_text("a new disk\nuntil noon\n", encoding="utf-8")
+    reply = server.get("/health")
+    assert reply.json()["checks"]["operator:out"][0]["output"] == "a new disk"
     assert server.get("/readyz").status == 200
     out.unlink()
     assert server.get("/health").status == 200

@@ -13,6 +13,9 @@ import pytest
 from fix_api import BOARD, JSON, Client, check_problem, running_api
 from fix_engine import journal_sql
 from rankwire import model
+from rankwire.api.operations import Call, Sent
+from rankwire.api.past import Past
+from rankwire.model_queries import HistoryQuery
 from rankwire.storage import history
 from rankwire.storage.history import START, Question, SqliteHistory
 
@@ -161,6 +164,30 @@ async def test_it_outlives_the_server(tmp_path: Path) -> None:
     async with running_api(directory) as api:
         (events,) = await _pages(api, "")
     assert _told(events) == [("score", "ada", 2), ("score", "ada", 1), ("create", None, None)]
+
+
+class _Asked:
+    """A history that keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.questions: list[Question] = []
+
+    async def look(self, question: Question) -> history.Past:
+        self.questions.append(question)
+        return history.Past([], None)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_was_waited_for_is_not_read_from_a_replica(board: Client) -> None:
+    asked = _Asked()
+    past = Past(board.writer.engine, asked)
+    read, bounded = HistoryQuery(), HistoryQuery(consistency="bounded")
+    for query, headers in ((read, {}), (bounded, {}), (read, {b"rankwire-session": b"new"})):
+        sent = Sent("GET", b"", b"", b"")
+        await past.history(Call("b", "", query, None, headers, None, sent))
+    assert [question.may_be_late for question in asked.questions] == [True, False, False]
 
 
 async def test_a_damaged_journal_is_a_fault(tmp_path: Path) -> None:

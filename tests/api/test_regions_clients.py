@@ -126,6 +126,14 @@ def test_a_repeat_can_ask_for_a_level_too(pair: Pair, board: str) -> None:
     assert (again.status, again.headers["idempotency-replayed"]) == (200, "true")
     assert again.json()["sync"]["achieved"] == "all"
     assert first.json() | {"sync": None} == again.json() | {"sync": None}
+    assert first.json()["sync"]["primary"]["position"] is not None
+    assert again.json()["sync"]["primary"]["position"] is None
+    # What changes nothing has no place either, whether it is one score or many.
+    for what, content in (("", body), (":batch", [body])):
+        path = f"/v1/boards/{board}/scores{what}?level=all&timeout_ms=20000"
+        same = pair.us.call("POST", path, content).json()
+        assert not same["changed"]
+        assert (same["sync"]["achieved"], same["sync"]["primary"]["position"]) == ("all", None)
 
 
 def test_a_level_that_cannot_be_is_refused_before_anything_is_written(
@@ -194,7 +202,10 @@ def test_plain_requests_of_a_session_are_not_taken_for_others(pair: Pair, board:
         ("GET", f"/v1/boards/{board}/members/ada", None),
     ):
         assert SESSION not in pair.us.call(method, path, body).headers
-        assert pair.us.call(method, path, body, {SESSION: "new"}).headers[SESSION]
+        headers = pair.us.call(method, path, body, {SESSION: "new"}).headers
+        # A cache is to give nobody the token of somebody else.
+        assert headers[SESSION]
+        assert headers["vary"] == SESSION
 
 
 def test_a_known_version_has_a_token_as_well(pair: Pair, board: str) -> None:

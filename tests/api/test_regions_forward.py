@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pytest
 
 from fix_postgres import Postgres, fresh_database
 from fix_server import Reply, Server, making_servers, until
+from rankwire.sync.regions.peers import MOST_PASSED_ON
 
 SECRET = "the-secret-of-a-region-and-its-primary"
 
@@ -35,12 +37,15 @@ class Primary(ThreadingHTTPServer):
     """Answers every write with `answer`, unless it hangs."""
 
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[Seen] = []
         self.answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
         self.goes_on = threading.Event()
+        self.asked_by_regions = 0
+        """Pulls and the like, which it answers never well."""
 
     def will(self, status: int, body: bytes, **headers: str) -> None:
         """Set the answer, and forget what came before."""
@@ -56,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         primary: Any = self.server
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         if self.path.startswith("/v1/regions/"):
+            primary.asked_by_regions += 1
             self.send_response(503)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -207,8 +213,42 @@ def test_a_primary_that_hangs_is_not_waited_for_long(us: Server, primary: Primar
     reply = us.submit("b", "ada", 1)
     primary.goes_on.set()
     assert _kind(reply) == (503, "primary-unreachable")
-    assert "no answer within 0.5 s" in reply.json()["detail"]
+    assert "gave no answer within 0.5 s" in reply.json()["detail"]
     assert "retry-after" in reply.headers
+
+
+def test_a_primary_that_waits_for_other_regions_is_given_the_time(
+    us: Server, primary: Primary
+) -> None:
+    primary.will(202, b"{}")
+    primary.goes_on.clear()
+    # More than `regions.forward_seconds`.
+    threading.Timer(0.7, primary.goes_on.set).start()
+    path = "/v1/boards/b/scores?level=all&timeout_ms=20000"
+    assert us.call("POST", path, {"member": "ada", "score": 1}).status == 202
+
+
+def test_many_that_are_passed_on_hold_up_neither_pulls_nor_each_other(
+    us: Server, primary: Primary
+) -> None:
+    primary.will(200, b"{}")
+    primary.goes_on.clear()
+    body = json.dumps({"member": "ada", "score": 1})
+    headers = {"content-type": "application/json"}
+    path = "/v1/boards/b/scores?level=all&timeout_ms=20000"
+    waiting = [HTTPConnection(us.host, us.http_port) for _ in range(MOST_PASSED_ON)]
+    for each in waiting:
+        each.request("POST", path, body, headers)
+    until(lambda: len(primary.seen) == MOST_PASSED_ON, "all of them at the primary")
+    reply = us.submit("b", "ada", 1)
+    assert _kind(reply) == (503, "busy")
+    before = primary.asked_by_regions
+    until(lambda: primary.asked_by_regions >= before + 2, "pulls that go on")
+    primary.goes_on.set()
+    for each in waiting:
+        assert each.getresponse().status == 200
+        each.close()
+    assert us.submit("b", "ada", 1).status == 200
 
 
 def test_an_answer_that_is_too_large_is_not_taken(us: Server, primary: Primary) -> None:
@@ -246,7 +286,8 @@ def test_without_a_primary_that_listens_writes_are_refused_and_reads_go_on(
             until(lambda: server.get("/v1/regions").json()["primary"] == "eu", "a primary")
             reply = server.call("PUT", "/v1/boards/b", {})
             assert _kind(reply) == (503, "primary-unreachable")
-            assert "the primary region eu cannot be reached" in reply.json()["detail"]
+            detail = reply.json()["detail"]
+            assert detail == "the primary region eu cannot be reached: Connection refused"
             assert SECRET not in server.log + server.out
             assert server.get("/v1/boards").status == 200
             # Known to be away, and still here for reads.

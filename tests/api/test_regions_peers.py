@@ -14,7 +14,15 @@ from fix_api import Answer, check_problem
 from rankwire.api.peers import PEER_ROUTES, PeerEndpoint, PeerRoute
 from rankwire.ops.metrics import Requests
 from rankwire.storage import StorageError
+from rankwire.sync.regions.compare_wire import OutlineRequest, StatesRequest
 from rankwire.sync.regions.errors import NotAPeerError, TooManyError
+from rankwire.sync.regions.wire import (
+    MOST_ORIGINS,
+    REQUEST_BYTES,
+    PullRequest,
+    decode,
+    encode,
+)
 
 SECRET = "a secret of thirty-two characters".replace(" ", "-")
 LIMIT = 64 * 1024
@@ -149,8 +157,27 @@ async def test_what_a_handler_refuses_is_a_problem(error: Any, status: int, kind
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
+async def test_a_body_that_is_nested_too_deeply_is_malformed() -> None:
+    async def pull(body: bytes) -> bytes:
+        return bytes(decode(body, PullRequest).epoch)
+
+    unknown_field = b"\x81\xa1z" + b"\x91" * (LIMIT // 2)
+    check_problem(await Door(pull).send(unknown_field), PATH, 400, "malformed", None)
+
+
+def test_the_largest_requests_that_are_well_formed_fit() -> None:
+    vector = {2**63 - 1 - number: 2**63 - 1 for number in range(MOST_ORIGINS)}
+    pull = PullRequest(
+        region="u" * 63, vector=vector, direct=[], wait_ms=500, epoch=1, primary="", open=[*vector]
+    )
+    states = StatesRequest(2**63 - 1, ["\U0001f600" * 255] * 1000, vector, 5000)
+    for request in (pull, states, OutlineRequest(None, bytes(2**20))):
+        assert 2**20 < len(encode(request)) <= REQUEST_BYTES
+        assert decode(encode(request), type(request)) == request
+
+
 def test_only_repairs_may_be_large() -> None:
     limits = {route.handler: route.limit for route in PEER_ROUTES}
     assert limits.pop("repair") == 16 * 1024**2
-    assert set(limits.values()) == {1024**2}
+    assert set(limits.values()) == {REQUEST_BYTES}
     assert {"pull", "await", "promise", "outline", "states", "keys", "profiles"} == set(limits)

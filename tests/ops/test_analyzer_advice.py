@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_advice import SECONDS, make_bottleneck, make_context, only
+from fix_advice import SECONDS, make_bottleneck, make_context, make_gauges, only
 from rankwire.ops.analyzer.advice import advise
 from rankwire.ops.analyzer.advice_database import (
     MOST_WAITING,
@@ -25,7 +25,7 @@ from rankwire.ops.analyzer.details import columns_without_index, dominating, of_
 from rankwire.ops.analyzer.readings import Buckets, Reading, Window
 from rankwire.ops.models.queueing import mean_wait, wait_probability
 from rankwire.settings import FIELDS
-from rankwire.storage.pool import OWN_CONNECTIONS
+from rankwire.storage.pool import OWN_CONNECTIONS, REGION_CONNECTIONS
 from rankwire.times import BUCKETS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -105,6 +105,9 @@ def test_a_pool_that_postgres_has_no_room_for_is_refused() -> None:
     assert "4 nodes with a pool of" in advice.description
     assert f"up to {OWN_CONNECTIONS} connections beside" in advice.description
     assert "PostgreSQL allows 97" in advice.description
+    among = make_context("database", window, more_windows={"regions": make_gauges({})})
+    advice = only(advise_pool(among, make_bottleneck("DATABASE_CONNECTION_POOL")))
+    assert f"up to {OWN_CONNECTIONS + REGION_CONNECTIONS} connections beside" in advice.description
     assert (advice.predicted, advice.apply) == ([], "")
     window = _pool_window(load=99, max_connections=10_000.0)
     advice = only(
@@ -119,8 +122,10 @@ def test_the_manual_tells_how_many_connections_are_beside_a_pool() -> None:
     ]
     words = f"up to {number} connections to PostgreSQL beside `storage.pool_size`"
     assert words in (DOCS / "nodes.md").read_text(encoding="utf-8")
+    (more,) = [word for word, count in {"four": 4, "six": 6}.items() if count == REGION_CONNECTIONS]
+    assert f"there are up to {more} more" in (DOCS / "nodes.md").read_text(encoding="utf-8")
     (pool,) = [field for field in FIELDS if field.name == "storage.pool_size"]
-    assert f"beside up to {number}" in pool.description
+    assert f"beside up to {number}, and {more} more" in pool.description.replace("\n", " ")
 
 
 def test_a_pool_is_not_sized_for_what_else_fills_it_or_for_too_little() -> None:

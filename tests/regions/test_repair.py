@@ -61,6 +61,13 @@ def test_differences_are_found_and_repaired(three: Regions, boards: dict[str, st
     assert found.exit_code == 1, found.output
     assert _scores(three["ap"], boards) == wrong, "looking changes nothing"
     assert json.loads(_run("verify", *ask, "--json").stdout)["found"] == _FOUND
+    # One pass settles everything everywhere, whoever is compared first.
+    done = three["eu"].server.call("POST", "/v1/regions/verify", {"repair": True})
+    assert done.status == 200, done.body
+    three.until_level()
+    for region in three:
+        compared = _run("verify", "--server", region.server.url, "--json")
+        assert json.loads(compared.stdout)["found"] == 0, compared.output
     repaired = _run("repair", *ask)
     assert repaired.exit_code == 0, repaired.output
     three.until_level()

@@ -261,6 +261,10 @@ async def test_a_replica_tells_how_old_its_answers_are(new_postgres: NewPostgres
         found = await profiles.get_many(["ada"])
         assert (found.profiles, found.lag) == ({"ada": written.stored}, 0.0)
         assert (await past.look(Question(1, None, 10, START))).lag == 0.0
+        # What a session has seen is not asked of who may not have it yet.
+        before = watched.reads
+        now = Question(1, None, 10, START, may_be_late=False)
+        assert ((await past.look(now)).lag, watched.reads) == (None, before)
         replica.kill()
         found = await profiles.get_many(["ada"])
         assert (found.profiles, found.lag) == ({"ada": written.stored}, None)

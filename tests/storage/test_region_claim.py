@@ -125,6 +125,12 @@ def test_a_copy_becomes_another_regions(pair: list[Place]) -> None:
         assert [size for _, _, size, _ in node.boards] == [2]
 
 
+@pytest.mark.parametrize("name", ["", "US East!"])
+def test_no_database_becomes_one_of_a_region_that_no_settings_can_name(name: str) -> None:
+    with pytest.raises(StorageError, match="no region can be called"):
+        adopt(Storage(url="postgresql://127.0.0.1:1/none"), name)
+
+
 def test_a_database_in_use_is_not_adopted(postgres: Database) -> None:
     with Node(postgres.url, region="eu"), pytest.raises(StorageError, match="stop all nodes first"):
         adopt(Storage(url=postgres.url), "us")
@@ -143,7 +149,7 @@ def test_repairs_of_the_old_region_have_to_be_in_the_checkpoint(postgres: Databa
     """They count in one region only, and a batch that has some tells by its first byte."""
     with Node(postgres.url, region="eu") as node:
         node.storage.append(Batch(1, struct.pack("<BI", 3, 0)))
-    with pytest.raises(StorageError, match=r"repairs .* count in the region eu only"):
+    with pytest.raises(StorageError, match=r"repairs .* count in that database only"):
         _adopt(postgres.url, "us")
     postgres.sql("INSERT INTO vector SELECT origin, number FROM journal")
     _adopt(postgres.url, "us")

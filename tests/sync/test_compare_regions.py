@@ -235,7 +235,7 @@ async def test_what_never_stands_still_is_unsettled(
     us = eu.copy("us", 2, {"b": changed(m1=None)})
     us.reads_journal = False
     eu.submit("b", {"m2": 99})
-    settled = await settle(eu.engine, Counted(us), eu.engine.board_id("b"), ["m1", "m2", "m3"])
+    settled = await settle(eu.local, Counted(us), eu.engine.board_id("b"), ["m1", "m2", "m3"])
     # Without the last batch nobody knows what the other region would hold.
     assert settled.differing == {}
     assert settled.unsettled == ["m1", "m2"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import pairwise
 from time import perf_counter
 from typing import Any, Final
 
@@ -22,19 +21,15 @@ from rankwire.profiles import Profiles, SharedCache
 from rankwire.storage.keys import ApiKey
 from rankwire.storage.profiles import Content, UnknownProfileError
 from rankwire.storage.profiles_postgres import PostgresProfiles
-from rankwire.storage.region_beside import PAGE_BYTES, PAGE_ROWS, START, Page
+from rankwire.storage.region_beside import PAGE_ROWS
 from rankwire.storage.source_postgres import PostgresSource
 from rankwire.sync.names import profile_key
 from rankwire.sync.regions import beside as module
 from rankwire.sync.regions.beside import (
     BesideBoards,
-    KeysAnswer,
-    KeysRequest,
-    ProfilesRequest,
     Progress,
 )
 from rankwire.sync.regions.errors import PeerError
-from rankwire.sync.regions.wire import decode, encode
 from rankwire.sync.urls import connect_async
 
 __all__ = ["regions", "urls"]
@@ -183,34 +178,6 @@ async def test_what_has_settled_is_not_told_again(regions: list[Place]) -> None:
     assert [row[0] for page in second.pages() for row in page.rows] == ["new"]
 
 
-async def test_pages_are_bounded(regions: list[Place]) -> None:
-    one, two, _ = regions
-    # All of one time, as after a migration: the member decides.
-    await one.sql(
-        "INSERT INTO profiles (member, attributes, updated_at, changed_at) "
-        "SELECT 'm' || n, '{}', now(), '2026-01-01' FROM generate_series(1, %s) AS n",
-        2 * PAGE_ROWS + 5,
-    )
-    peer = await two.pull(one)
-    assert [len(page.rows) for page in peer.pages()] == [PAGE_ROWS, PAGE_ROWS, 5]
-    assert len(two.told) == 2 * PAGE_ROWS + 5
-    assert await two.rows() == await one.rows()
-    large = PAGE_BYTES // 3
-    await one.sql(
-        "UPDATE profiles SET name = repeat('x', %s), changed_at = clock_timestamp(), "
-        "updated_at = clock_timestamp() WHERE member IN ('m1', 'm2', 'm3', 'm4')",
-        large,
-    )
-    await one.sql(
-        "UPDATE profiles SET name = repeat('x', %s), changed_at = clock_timestamp(), "
-        "updated_at = clock_timestamp() WHERE member = 'm5'",
-        2 * PAGE_BYTES,
-    )
-    peer = await two.pull(one)
-    assert [len(page.rows) for page in peer.pages()] == [2, 2, 1]
-    assert await two.rows() == await one.rows()
-
-
 async def test_a_failure_in_between_loses_nothing(
     regions: list[Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +247,7 @@ async def test_caches_of_the_region_are_told(
         Profiles(two.profiles, 4096, SharedCache(connect_async(redis_server.url), "c"), tell)
         for tell in (told.extend, None)
     )
-    beside = BesideBoards(two.database, "us", leader.take_over)
+    beside = BesideBoards(two.database, "us", ["eu"], leader.take_over)
     try:
         await two.write("ada", "old")
         for each in (leader, node):
@@ -369,7 +336,7 @@ async def test_regions_converge_as_a_simple_model_does(
     assert len({str(await place.rows()) for place in regions}) == 1
 
 
-# The task of the leader, and bodies from outside.
+# The task of the leader.
 
 
 async def test_the_task_goes_on_whatever_happens(
@@ -404,29 +371,3 @@ async def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert perf_counter() < deadline, "waited in vain"
         await asyncio.sleep(0.01)
-
-
-async def test_wrong_bodies_are_refused(regions: list[Place]) -> None:
-    beside = regions[0].beside
-    for answer in (beside.answer_keys, beside.answer_profiles):
-        wrongs: list[Any] = [{"region": 5}, {"region": "us", "after": 7}, {"region": ""}, []]
-        for wrong in wrongs:
-            with pytest.raises(msgspec.ValidationError):
-                await answer(msgspec.msgpack.encode(wrong))
-        for body in (b"", b"\xc1"):
-            with pytest.raises(msgspec.DecodeError):
-                await answer(body)
-    early = msgspec.msgpack.encode({"region": "us", "after": [-1, "x"]})
-    with pytest.raises(msgspec.ValidationError, match="after"):
-        await beside.answer_profiles(early)
-    assert decode(await beside.answer_keys(encode(KeysRequest("us"))), KeysAnswer).keys == []
-    page = decode(await beside.answer_profiles(encode(ProfilesRequest("us", START))), Page)
-    assert (page.rows, page.after, page.resume, page.is_last) == ([], START, START, True)
-
-
-def test_places_are_in_the_order_of_the_database() -> None:
-    """`min` of two places is what PostgreSQL, which sorts bytes, would say."""
-    places = sorted((1, text) for text in ("a", "é", "\uffff", "\U0001f600", "z", ""))
-    for before, after in pairwise(places):
-        assert before[1].encode() < after[1].encode()
-    assert places[0] > START

@@ -85,9 +85,11 @@ async def test_primary_moves_and_comes_back_and_nothing_is_lost(new_world: NewWo
 
 
 async def test_primary_that_is_cut_off_stops_before_another_one_begins(
-    new_world: NewWorld,
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = await new_world(*THREE)
+    # Nobody waits long for the region that is cut off.
+    monkeypatch.setattr("rankwire.sync.regions.failover._REST_SECONDS", 0.1)
+    world = await new_world(*THREE, lease_seconds=2.0)
     await world.start()
     eu, us = world["eu"].node, world["us"].node
     await eu.create("b")
@@ -146,9 +148,11 @@ async def test_minority_takes_over_by_force_only(new_world: NewWorld) -> None:
 
 
 async def test_one_of_three_that_was_forced_needs_no_lease_until_it_has_one(
-    new_world: NewWorld,
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = await new_world(*THREE)
+    # Nobody can answer.
+    monkeypatch.setattr("rankwire.sync.regions.failover._PROMISE_SECONDS", 0.2)
+    world = await new_world(*THREE, lease_seconds=1.5)
     await world.start()
     world.part("ap")
     ap = world["ap"].node

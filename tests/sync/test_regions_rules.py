@@ -49,23 +49,25 @@ def test_messages_stand_on_the_wire_as_they_always_did() -> None:
     assert wire.decode(wire.encode(answer), wire.PullAnswer) == answer
     promise = wire.PromiseRequest(3, "us")
     assert wire.encode(promise).hex() == "83a565706f636803a77072696d617279a27573a474616b65c2"
-    wait = wire.AwaitRequest(7, 4, 500)
-    assert wire.encode(wait).hex() == "83a66f726967696e07a66e756d62657204a7776169745f6d73cd01f4"
+    wait = wire.AwaitRequest({7: 4}, 500)
+    assert wire.encode(wait).hex() == "82a677616e746564810704a7776169745f6d73cd01f4"
+    known = wire.AwaitAnswer({7: 4}, "us")
+    assert wire.encode(known).hex() == "82a6766563746f72810704a6726567696f6ea27573"
 
 
 def test_a_newer_region_may_say_more() -> None:
-    body = msgspec.msgpack.encode({"number": 3, "unheard": [1]})
-    assert wire.decode(body, wire.AwaitAnswer) == wire.AwaitAnswer(3)
+    body = msgspec.msgpack.encode({"vector": {7: 3}, "region": "us", "unheard": [1]})
+    assert wire.decode(body, wire.AwaitAnswer) == wire.AwaitAnswer({7: 3}, "us")
 
 
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
-        (wire.AwaitRequest, {"origin": 0, "number": 1, "wait_ms": 0}),
-        (wire.AwaitRequest, {"origin": 2**63, "number": 1, "wait_ms": 0}),
-        (wire.AwaitRequest, {"origin": 1, "number": -1, "wait_ms": 0}),
-        (wire.AwaitAnswer, {"number": "1"}),
-        (wire.AwaitAnswer, {}),
+        (wire.AwaitRequest, {"wanted": {0: 1}, "wait_ms": 0}),
+        (wire.AwaitRequest, {"wanted": {2**63: 1}, "wait_ms": 0}),
+        (wire.AwaitRequest, {"wanted": {1: -1}, "wait_ms": 0}),
+        (wire.AwaitAnswer, {"vector": {1: "1"}, "region": "us"}),
+        (wire.AwaitAnswer, {"vector": {1: 1}}),
         (wire.PromiseRequest, {"epoch": 1, "primary": ""}),
         (wire.PromiseRequest, {"epoch": 1, "primary": "x" * 64}),
     ],

@@ -26,6 +26,7 @@ from rankwire.sync.regions.compare_wire import (
     RepairRequest,
     State,
 )
+from rankwire.sync.regions.errors import TooManyError
 from rankwire.sync.regions.repairing import truth
 from rankwire.sync.regions.verify import AlreadyRunningError, Verifier
 
@@ -151,11 +152,28 @@ def test_truth_is_what_most_hold_after_as_many_removals() -> None:
     assert chosen((1, 1), (0, 2), (0, 2)) == State(1, 1, 10)
     assert chosen((1, None), (0, 2), (0, 2)) == State(1, None, 0)
     # Two of four, or two regions, are no majority.
-    assert chosen((0, 1), (0, 2), (0, 2), regions=4) == State(0, 1, 12)
+    assert chosen((0, 1), (0, 2), (0, 2), (0, 3), regions=4) == State(0, 1, 13)
+    # As long as those that were not heard may make one, it is too early to go by the primary.
+    assert chosen((0, 1), (0, 2), (0, 2), regions=4) is None
+    assert chosen((0, 1), (0, 2)) is None
+    assert chosen((0, 1), (0, 2), (0, 3)) == State(0, 1, 12)
     assert chosen((0, 1), (0, 2), regions=2, primary="r1") == State(0, 2, 11)
     assert chosen((0, 1), (0, 2), regions=2, primary="r5") is None
     # Scores that differ in their time only need nobody to choose.
     assert chosen((0, 1), (0, 1), regions=2, primary="r5") == State(0, 1, 11)
+
+
+def test_a_majority_is_needed_where_nobody_looks() -> None:
+    def chosen(*codes: tuple[int, int], regions: int = 3) -> State | None:
+        states = {f"r{i}": State(g, c, 10) for i, (g, c) in enumerate(codes)}
+        return truth(states, regions=regions, source="", primary="r0", needs_majority=True)
+
+    assert chosen((0, 1), (0, 2), (0, 2)) == State(0, 2, 10)
+    assert chosen((0, 1), (0, 1), regions=2) == State(0, 1, 10)
+    assert chosen((0, 1), (0, 2), regions=2) is None
+    assert chosen((0, 1), (0, 2), (0, 3)) is None
+    # Most regions know of no removal.
+    assert chosen((1, 1), (0, 2), (0, 2)) is None
 
 
 # When something fails.
@@ -232,6 +250,20 @@ async def test_wrong_questions_are_refused(eu: Region) -> None:
         await eu.handlers["states"](msgspec.msgpack.encode(too_many))
 
 
+async def test_questions_that_wait_are_bounded(eu: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rankwire.sync.regions.verify._MOST_WAITING", 1)
+    ahead = msgspec.msgpack.encode({"board": 1, "members": [], "vector": {9: 9}, "wait_ms": 5_000})
+    now = msgspec.msgpack.encode({"board": 1, "members": [], "vector": {}})
+    waits = asyncio.ensure_future(eu.handlers["states"](ahead))
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyError):
+        await eu.handlers["states"](now)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert await eu.handlers["states"](now)
+
+
 # The verifier.
 
 
@@ -254,12 +286,50 @@ async def test_one_comparison_runs_at_a_time_and_goes_on_alone(eu: Region) -> No
     await asyncio.to_thread(until, lambda: not one.progress and bool(one.last), "the end")
     assert one.last is not None
     assert counts(one.last) == (1, 1, 0, 0)
-    assert one.figures()["verify_resolved"] == 1
+    # Some boards are not the region.
+    assert set(one.figures().values()) == {None}
     with pytest.raises(ValueError, match="no region"):
         await one.run(source="mars")
     with pytest.raises(_core.NotFoundError):
         await one.run(["nothing"])
     await one.stop()
+
+
+async def test_figures_are_of_whole_comparisons_of_the_node_that_leads(eu: Region) -> None:
+    filled(eu)
+    us = eu.copy("us", 2, {"b": changed(m1=None)})
+    peers = {"us": us}
+    leads = [True]
+    one = Verifier(eu.local, "eu", lambda: peers, lambda: "eu", 0.0, lambda: leads[0])
+    us.is_away = True
+    await one.run()
+    figures = one.figures()
+    assert (figures["verify_found"], figures["verify_at"]) == (0, None)
+    us.is_away = False
+    await one.run()
+    assert one.figures()["verify_at"] is not None
+    await one.run(["b"], repair=True)
+    figures = one.figures()
+    assert (figures["verify_found"], figures["verify_resolved"]) == (1, 0)
+    leads[0] = False
+    assert set(one.figures().values()) == {None}
+    await one.stop()
+
+
+async def test_the_schedule_leaves_a_sum_alone_that_most_do_not_hold(eu: Region) -> None:
+    eu.create("b", "sum")
+    eu.submit("b", {"ann": 10})
+    us = eu.copy("us", 2, {"b": changed(ann=None)})
+    one = verifier(eu, [us], seconds=0.01)
+    one.start()
+    await asyncio.to_thread(until, lambda: one.last is not None, "a comparison")
+    await one.stop()
+    assert one.last is not None
+    assert counts(one.last) == (1, 0, 1, 0)
+    assert us.shown("b") == {}
+    # Asked to, it goes by the primary.
+    assert counts(await one.run(repair=True)) == (1, 1, 0, 0)
+    assert us.shown("b") == {"ann": 10}
 
 
 async def test_the_schedule_repairs_by_itself(eu: Region) -> None:

@@ -97,11 +97,12 @@ def test_regions_need_postgresql() -> None:
 
 
 def test_what_belongs_to_regions_needs_a_name() -> None:
-    found = problems(regions_name="", regions_primary="us")
+    found = problems(regions_name="", regions_primary="us", regions_mode="primary")
     assert [problem.split(" ", 1)[0] for problem in found] == [
         "--regions-peers",
         "--regions-secret",
         "--regions-primary",
+        "--regions-mode",
     ]
     assert all(problem.endswith("allowed only with regions.name") for problem in found)
 

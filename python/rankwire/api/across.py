@@ -18,6 +18,7 @@ from rankwire.api.answers import JSON, REPLAYED, Answer, start
 from rankwire.api.operations import run
 from rankwire.api.problems import INVALID, REGIONS_OFF, SESSION_FIELD, ProblemError
 from rankwire.model_queries import LevelQuery, ReadQuery, WaitQuery
+from rankwire.storage import StorageError
 from rankwire.sync.regions import levels
 from rankwire.sync.regions.errors import NotThereYetError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rankwire.api.forward import Forward
     from rankwire.api.operations import Call, Operation
     from rankwire.api.service import Service
-    from rankwire.sync.regions.levels import Level
+    from rankwire.sync.regions.levels import Level, Outcome
     from rankwire.sync.regions.regions import Regions
 
 SESSION_HEADER: Final = SESSION_FIELD.lower().encode()
@@ -38,13 +39,21 @@ _ACCEPTED: Final = 202
 _REPLAYED: Final = REPLAYED.lower().encode()
 
 
+class _Receipt(msgspec.Struct):
+    """What is read of a receipt."""
+
+    changed: bool | int = True
+    """Whether a submit changed the board, or how many of a batch did."""
+
+
 class Alone:
     """Does operations on a server that is in no region."""
 
     async def answer(self, operation: Operation, service: Service, call: Call) -> Answer:
         """Do what was asked; a session is taken no notice of, and gets no token."""
         query = call.query
-        if isinstance(query, LevelQuery) and query.level not in {UNSET, "local"}:
+        level = query.level if isinstance(query, LevelQuery) else UNSET
+        if level is not UNSET and levels.parse(level).kind != "local":
             raise ProblemError(REGIONS_OFF, "there are no regions for this level", "level")
         if isinstance(query, ReadQuery) and query.consistency != "local":
             raise ProblemError(REGIONS_OFF, "there are no regions to wait for", "consistency")
@@ -64,22 +73,25 @@ class Across:
         session = _session(call.headers)
         level = self._level(call.query)
         if not self._is_ours(operation):
-            return await self._forward.send(operation, call)
+            return await self._forward.send(operation, call, self._most_wait_ms(call, session))
         await self._wait(call.query, session)
         answer = await run(operation, service, call)
+        outcome = _outcome(answer) if operation.across != "read" else "new"
         if level is not None:
-            answer = await self._spread(answer, level, _wait_ms(call.query, _LEVEL_WAIT_MS))
+            wait_ms = _wait_ms(call.query, _LEVEL_WAIT_MS)
+            answer = await self._spread(answer, level, wait_ms, outcome)
         if session is None:
             return answer
         try:
-            token = self._regions.token(session)
-        except NotThereYetError:
+            token = await self._regions.token(session, is_repeat=outcome == "repeat")
+        except (NotThereYetError, StorageError):
             # It counts whatever a token could hold; the header that is missing tells the client.
             if operation.across == "read":
                 raise
             return answer
         head, body = answer
-        return start(head["status"], *head["headers"], (SESSION_HEADER, token.encode())), body
+        more = ((SESSION_HEADER, token.encode()), (b"vary", SESSION_HEADER))
+        return start(head["status"], *head["headers"], *more), body
 
     def _is_ours(self, operation: Operation) -> bool:
         match operation.across:
@@ -101,6 +113,13 @@ class Across:
         if session is not None:
             await self._regions.wait_session(session, wait_ms)
 
+    def _most_wait_ms(self, call: Call, session: str | None) -> int:
+        """Give how long another region may wait for others before it answers this write."""
+        for_level = isinstance(call.query, LevelQuery) and call.query.level is not UNSET
+        return (_wait_ms(call.query, _LEVEL_WAIT_MS) if for_level else 0) + (
+            0 if session is None else _wait_ms(call.query, _READ_WAIT_MS)
+        )
+
     def _level(self, query: msgspec.Struct) -> Level | None:
         """Read the level of a write, and see that there are regions enough before it is done."""
         if not isinstance(query, LevelQuery) or query.level is UNSET:
@@ -109,17 +128,24 @@ class Across:
         level.needed(len(self._regions.peers) + 1)
         return level
 
-    async def _spread(self, answer: Answer, level: Level, wait_ms: int) -> Answer:
+    async def _spread(self, answer: Answer, level: Level, wait_ms: int, outcome: Outcome) -> Answer:
         """Wait until a write that is done here is durable in more regions, and tell in which."""
         head, body = answer
-        is_repeat = any(name == _REPLAYED for name, _ in head["headers"])
-        result = await self._regions.sync_score_update(level, wait_ms, is_repeat=is_repeat)
+        result = await self._regions.sync_score_update(level, wait_ms, outcome)
         told = b'"sync":' + msgspec.json.encode(result) + b"}"
         # A receipt is an object with something in it; what has no receipt has no body.
         body = body[:-1] + b"," + told if body else b"{" + told
         done = 200 if head["status"] == _NO_CONTENT else head["status"]
         headers = [pair for pair in head["headers"] if pair[0] != JSON[0]]
         return start(done if result.is_reached else _ACCEPTED, JSON, *headers), body
+
+
+def _outcome(answer: Answer) -> Outcome:
+    head, body = answer
+    if any(name == _REPLAYED for name, _ in head["headers"]):
+        return "repeat"
+    is_new = not body or msgspec.json.decode(body, type=_Receipt).changed
+    return "new" if is_new else "same"
 
 
 def _session(headers: Mapping[bytes, bytes]) -> str | None:

@@ -63,19 +63,7 @@ def build(
     With other `served` operations than all of them, the lean path is left out.
     """
     requests = parts.requests
-    scrape = scraper(
-        Observed(
-            parts.writer,
-            parts.beside,
-            parts.watch.pulse,
-            parts.hub,
-            parts.region,
-            requests,
-            parts.keeper,
-            parts.among,
-        )
-    )
-    service = Service(parts, document(served), scrape)
+    service = Service(parts, document(served), scraper(_observed(parts)))
     gate = open_gate(access, parts.writer.engine)
     across = _across(parts)
     by_path: dict[str, dict[str, Operation]] = {}
@@ -94,6 +82,20 @@ def build(
         return _framework(routes, requests[UNMATCHED])
     framework = _framework([*routes, *_peer_routes(parts)], requests[UNMATCHED])
     return Hot(service, requests, gate, parts.regions, framework)
+
+
+def _observed(parts: Parts) -> Observed:
+    """Take what metrics are made of."""
+    return Observed(
+        parts.writer,
+        parts.beside,
+        parts.watch.pulse,
+        parts.hub,
+        parts.region,
+        parts.requests,
+        parts.keeper,
+        parts.among,
+    )
 
 
 def _across(parts: Parts) -> Across | Alone:

@@ -2,8 +2,9 @@
 
 The request goes to the same path with the body, the credential, the key and the session that the
 client sent, so that the primary decides and counts as if it had been asked itself. A request that
-was passed on once is not passed on again. Bounded by the connections of the regions' one HTTP
-client, by `regions.forward_seconds`, and by the size of an answer.
+was passed on once is not passed on again. Bounded by the number of requests that are passed on at
+once, which have connections of their own, by the size of an answer, and in time by
+`regions.forward_seconds` beside what the client lets the primary wait for other regions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from yarl import URL
 
 from rankwire import _core
 from rankwire.api.answers import REPLAYED, Answer, start
-from rankwire.api.problems import NOT_PRIMARY, NOT_THERE_YET, PRIMARY_UNREACHABLE, ProblemError
+from rankwire.api.problems import (
+    BUSY,
+    NOT_PRIMARY,
+    NOT_THERE_YET,
+    PRIMARY_UNREACHABLE,
+    ProblemError,
+)
+from rankwire.sync.regions.peers import MOST_PASSED_ON, reason_of
 
 if TYPE_CHECKING:
     from rankwire.api.operations import Call, Operation
@@ -50,8 +58,6 @@ _KEPT: Final = frozenset(
 )
 # Answers to writes are receipts. A larger one is none of ours.
 _ANSWER_BYTES: Final = 1024**2
-# How long a board that was created or deleted elsewhere is waited for.
-_KNOWN_SECONDS: Final = 5.0
 _CREATED: Final = 201
 _SUCCESSES: Final = range(200, 300)
 
@@ -60,13 +66,14 @@ class Forward:
     """The way to the primary region."""
 
     def __init__(self, regions: Regions, engine: _core.Engine, seconds: float) -> None:
-        """Send with the HTTP client of `regions`; an answer may take so many seconds."""
+        """Send with the HTTP client of `regions`; the primary may take so many seconds."""
         self._regions = regions
         self._engine = engine
-        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._seconds = seconds
+        self._under_way = 0
 
-    async def send(self, operation: Operation, call: Call) -> Answer:
-        """Have the primary do it.
+    async def send(self, operation: Operation, call: Call, wait_ms: int) -> Answer:
+        """Have the primary do it, which may wait for so long as the client asks it to.
 
         After a success with a board's name this node knows of it too. If that takes too long, the
         client is told so, and waits again when it repeats the request: it could meet another board
@@ -74,7 +81,14 @@ class Forward:
         """
         primary, url = self._way(call)
         before = self._board_id(call.board)
-        answer = await self._ask(primary, url, call)
+        if self._under_way >= MOST_PASSED_ON:
+            detail = f"{MOST_PASSED_ON} requests wait for the primary region {primary} already"
+            raise ProblemError(BUSY, detail)
+        self._under_way += 1
+        try:
+            answer = await self._ask(primary, url, call, self._seconds + wait_ms / 1000)
+        finally:
+            self._under_way -= 1
         self._regions.forwarded += 1
         if operation.across == "names" and answer[0]["status"] in _SUCCESSES:
             await self._until_known(call, before, answer)
@@ -100,7 +114,7 @@ class Forward:
             raise ProblemError(NOT_PRIMARY, detail)
         return primary, url
 
-    async def _ask(self, primary: str, url: str, call: Call) -> Answer:
+    async def _ask(self, primary: str, url: str, call: Call, seconds: float) -> Answer:
         target = call.sent.path + (b"?" + call.sent.query if call.sent.query else b"")
         headers = {
             name.decode(): call.headers[name].decode("latin-1")
@@ -109,12 +123,12 @@ class Forward:
         }
         headers |= {FORWARDED: self._regions.name, "accept-encoding": "identity"}
         try:
-            async with self._regions.http.request(
+            async with self._regions.passing_on.request(
                 call.sent.method,
                 URL(url + target.decode("latin-1"), encoded=True),
                 data=call.sent.content or None,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=seconds),
                 allow_redirects=False,
             ) as got:
                 body = await _read(got.content)
@@ -122,13 +136,21 @@ class Forward:
                 return start(
                     got.status, *kept, (SERVED_BY.lower().encode(), primary.encode())
                 ), body
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            reason = str(error) or f"no answer within {self._timeout.total:g} s"
-            detail = f"the primary region {primary} cannot be reached: {reason}"
+        except TimeoutError as error:
+            detail = f"the primary region {primary} gave no answer within {seconds:g} s"
+            raise ProblemError(PRIMARY_UNREACHABLE, detail) from error
+        except ValueError as error:
+            detail = f"the primary region {primary} gave an answer that is not taken: {error}"
+            raise ProblemError(PRIMARY_UNREACHABLE, detail) from error
+        except (aiohttp.ClientError, OSError) as error:
+            detail = f"the primary region {primary} cannot be reached: {reason_of(error)}"
             raise ProblemError(PRIMARY_UNREACHABLE, detail) from error
 
     async def _until_known(self, call: Call, before: int | None, answer: Answer) -> None:
-        """Wait until the own engine has the board, or has it no more."""
+        """Wait until the own engine has the board, or has it no more.
+
+        For as long again as the primary may take.
+        """
         head, _ = answer
         is_new = head["status"] == _CREATED and not _has(head["headers"], REPLAYED)
 
@@ -138,7 +160,7 @@ class Forward:
                 return now is None or now != before
             return now is not None and not (is_new and now == before)
 
-        if not await self._regions.until(is_known, _KNOWN_SECONDS):
+        if not await self._regions.until(is_known, self._seconds):
             detail = "the primary region has done it, but this node does not know of it yet"
             raise ProblemError(NOT_THERE_YET, detail)
 

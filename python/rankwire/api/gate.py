@@ -25,15 +25,18 @@ Action = Literal[
     "submit_batch",
     "manage",
     "operate",
+    "direct_regions",
     "read_profile",
     "write_profile",
     "delete_profile",
 ]
 """What an operation does, as far as rights go; `public` is for everybody."""
 
-# Profiles belong to no board: the rules for one without a name let through who may do the like on
-# all boards. Writing one takes what it takes to submit for anybody.
+# Profiles belong to no board, and regions hold all of them: the rules for one without a name let
+# through who may do the like on all boards. Writing a profile takes what it takes to submit for
+# anybody; to change what regions hold, or which of them is primary, what it takes to delete boards.
 _RULES: Final[dict[Action, str]] = {
+    "direct_regions": "manage",
     "read_profile": "read",
     "write_profile": "submit_batch",
     "delete_profile": "manage",

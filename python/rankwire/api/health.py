@@ -1,9 +1,10 @@
 """Whether traffic should go to this node and its region, for DNS and global load balancers.
 
 Answered from what is known already: nothing is asked of a database, of Redis or of another region,
-and of the disk only whether `regions.health_file` is there. `fail` means that the node should get
-no traffic: it cannot commit or follow, or an operator has taken it or its region out. What other
-regions lack, or this one of them, is a `warn`: it serves, and is better than nothing.
+and of the disk only whether `regions.health_file` is there, and its first line. `fail` means that
+the node should get no traffic: it cannot commit or follow, or an operator has taken it or its
+region out. What other regions lack, or this one of them, is a `warn`: it serves, and is better than
+nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import UNSET
 
 from rankwire import _core
 from rankwire.api.answers import Answer, start
-from rankwire.model_regions import HealthCheck, NodeHealth
+from rankwire.model_regions import REASON_CHARACTERS, HealthCheck, NodeHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rankwire.api.service import Parts
 
 HEALTH_JSON: Final = "application/health+json"
+STORAGE_CHECK: Final = "storage:commits"
 
 _Word = Literal["pass", "warn", "fail"]
 _WORST: Final[tuple[_Word, ...]] = ("fail", "warn", "pass")
@@ -46,7 +48,7 @@ class Doctor:
     def health(self) -> Answer:
         """Tell what is known: 200 unless the node should get no traffic."""
         checks: dict[str, list[HealthCheck]] = {
-            "storage:commits": [_check("datastore", self._parts.writer.trouble, "fail")],
+            STORAGE_CHECK: [_check("datastore", self._parts.writer.trouble, "fail")],
             "follower:level": [self._follower()],
             "operator:out": [_check("system", self._out(), "fail")],
             **self._regions(),
@@ -64,8 +66,8 @@ class Doctor:
         return _check("component", "; ".join(self._parts.degraded_here) or None, "warn")
 
     def _out(self) -> str | None:
-        if self._out_file is not None and self._out_file.exists():
-            return "regions.health_file is there"
+        if self._out_file is not None and (written := _written(self._out_file)) is not None:
+            return written or "regions.health_file is there"
         regions = self._parts.regions
         if regions is not None and regions.out_reason is not None:
             return f"the region is taken out: {regions.out_reason}"
@@ -82,6 +84,17 @@ class Doctor:
             "regions:lag": list(_measured(links, "lag_seconds")),
             "regions:drift": list(_measured(links, "drift_seconds")),
         }
+
+
+def _written(file: Path) -> str | None:
+    """Read the first line of a file; None if there is no file."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            return lines.readline(REASON_CHARACTERS).strip()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""
 
 
 def _check(

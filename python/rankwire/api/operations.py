@@ -114,6 +114,7 @@ REFUSALS: Final[Mapping[Action, tuple[Kind, ...]]] = {
     "submit_batch": (*_RIGHTS, TOO_MANY),
     "manage": _RIGHTS,
     "operate": _RIGHTS,
+    "direct_regions": _RIGHTS,
     "read_profile": _RIGHTS,
     "write_profile": _RIGHTS,
     "delete_profile": _RIGHTS,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
+from rankwire.api.across import SESSION_HEADER
 from rankwire.api.answers import JSON, Answer, start
 from rankwire.api.members import lag_headers
 from rankwire.api.problems import INVALID, ProblemError
@@ -18,6 +19,7 @@ from rankwire.storage.history import START, Place, Question
 
 if TYPE_CHECKING:
     from rankwire import _core
+    from rankwire.api.operations import Call
     from rankwire.model_queries import HistoryQuery
     from rankwire.storage import history
 
@@ -34,12 +36,17 @@ class Past:
         self._engine = engine
         self._history = past
 
-    async def history(self, board: str, query: HistoryQuery) -> Answer:
+    async def history(self, call: Call) -> Answer:
         """Tell what changed a board."""
+        board = call.board
+        query: HistoryQuery = call.query
+        # What was waited for is on this node, and so in the journal; a replica may not have it yet.
+        is_awaited = query.consistency != "local" or SESSION_HEADER in call.headers
         board_id = self._engine.board_id(board)
         is_float = msgspec.json.decode(self._engine.describe(board))["score"] == "float64"
         member = None if query.member is UNSET else query.member
-        question = Question(board_id, member, query.limit, _place(query.before))
+        place = _place(query.before)
+        question = Question(board_id, member, query.limit, place, may_be_late=not is_awaited)
         found = await self._history.look(question)
         events = [_event(event, is_float) for event in found.events]
         body = msgspec.json.encode(History(board, events, _text(found.next)))

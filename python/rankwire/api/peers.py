@@ -28,6 +28,7 @@ from rankwire.api.problems import (
     ProblemError,
     refuse,
 )
+from rankwire.sync.regions.wire import ANSWER_BYTES, REQUEST_BYTES
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,14 +37,12 @@ if TYPE_CHECKING:
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 
-_MIB: Final = 1024**2
-
 
 class PeerRoute(msgspec.Struct, frozen=True):
     """A thing that regions ask of each other."""
 
     handler: str
-    limit: int = _MIB
+    limit: int = REQUEST_BYTES
     """Most bytes of a request, before and after it is inflated."""
 
     @property
@@ -63,7 +62,7 @@ PEER_ROUTES: Final = (
     PeerRoute("promise"),
     PeerRoute("outline"),
     PeerRoute("states"),
-    PeerRoute("repair", 16 * _MIB),
+    PeerRoute("repair", ANSWER_BYTES),
     PeerRoute("keys"),
     PeerRoute("profiles"),
 )
@@ -116,6 +115,8 @@ class PeerEndpoint:
         body = await self._read(headers, receive)
         try:
             answered = await handler(body)
+        except RecursionError as error:
+            raise ProblemError(MALFORMED, "the body is nested too deeply") from error
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise
         except ValueError as error:

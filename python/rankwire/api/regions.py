@@ -13,7 +13,7 @@ import msgspec
 
 from rankwire.api.answers import JSON, JSON_OK, NO_CONTENT, Answer, start
 from rankwire.api.problems import BUSY, INVALID, REGIONS_OFF, ProblemError
-from rankwire.model_regions import Failover, Out, Verify, Verifying
+from rankwire.model_regions import Failover, Out, Verify, Verifying, is_reason
 from rankwire.sync.regions.verify import AlreadyRunningError
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ _VERIFY_SECONDS: Final = 20.0
 class Operators:
     """Answers operators."""
 
-    def __init__(self, regions: Regions | None) -> None:
-        """Answer for this region, if the server is in one."""
+    def __init__(self, regions: Regions | None, origin: int) -> None:
+        """Answer for this region, if the server is in one; `origin` is this run of the node."""
         self._known = regions
+        self._node = f"{origin:x}"
         self._comparison: asyncio.Task[Report] | None = None
 
     def status(self) -> Answer:
@@ -44,18 +45,18 @@ class Operators:
         task = self._comparison = asyncio.create_task(work)
         await asyncio.wait([task], timeout=_VERIFY_SECONDS)
         if not task.done():
-            return start(202, JSON), _verifying(verifier)
+            return start(202, JSON), self._verifying(verifier)
         try:
             task.result()
         except AlreadyRunningError as error:
             raise ProblemError(BUSY, str(error)) from error
         except ValueError as error:
             raise ProblemError(INVALID, str(error), "source") from error
-        return JSON_OK, _verifying(verifier)
+        return JSON_OK, self._verifying(verifier)
 
     def verifying(self) -> Answer:
         """Tell of the comparison that is under way, and of the last one."""
-        return JSON_OK, _verifying(self._verifier)
+        return JSON_OK, self._verifying(self._verifier)
 
     async def failover(self, wanted: Failover) -> Answer:
         """Make this region the primary."""
@@ -67,6 +68,8 @@ class Operators:
 
     async def take_out(self, wanted: Out) -> Answer:
         """Have the region's nodes say that no traffic should come."""
+        if not is_reason(wanted.reason):
+            raise ProblemError(INVALID, "a reason is a line of printable text", "reason")
         await self._regions.set_out(wanted.reason)
         return NO_CONTENT
 
@@ -87,6 +90,5 @@ class Operators:
             raise ProblemError(REGIONS_OFF, "this node compares nothing")
         return verifier
 
-
-def _verifying(verifier: Verifier) -> bytes:
-    return msgspec.json.encode(Verifying(verifier.progress, verifier.last))
+    def _verifying(self, verifier: Verifier) -> bytes:
+        return msgspec.json.encode(Verifying(verifier.progress, verifier.last, self._node))

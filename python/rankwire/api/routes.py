@@ -128,7 +128,7 @@ BOARDS: Final = (
         "boards",
         "manage",
         "Get what changed a board, the newest first",
-        lambda service, call: service.past.history(call.board, call.query),
+        lambda service, call: service.past.history(call),
         {200: Reply("A page of events.", History, examples.HISTORY, headers=_LAG)},
         (*_OF_BOARD, *WRITE, *_READ_ACROSS),
         query=HistoryQuery,

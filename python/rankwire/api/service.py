@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from rankwire import _core, settings_regions
+from rankwire.access import Guard
 from rankwire.api.analytics import Analytics
 from rankwire.api.answers import (
     JSON,
@@ -80,6 +81,8 @@ class Parts(msgspec.Struct, frozen=True):
     among: RegionView | None = None
     """What metrics see of them."""
     region_settings: settings_regions.Regions = settings_regions.Regions()
+    guard: Guard | None = None
+    """What keeps the keys fresh, if anything does."""
 
     @property
     def trouble(self) -> str | None:
@@ -98,6 +101,8 @@ class Parts(msgspec.Struct, frozen=True):
         reasons = list(self.region.degraded) if self.region else []
         if self.keeper is not None and self.keeper.trouble is not None:
             reasons.append(f"the journal is not archived: {self.keeper.trouble}")
+        if self.guard is not None:
+            reasons += self.guard.troubles
         return reasons
 
 
@@ -110,7 +115,7 @@ class Service:
         self.members = Members(parts.beside.profiles)
         self.past = Past(writer.engine, parts.beside.history)
         self.analytics = Analytics(parts.watch)
-        self.regions = Operators(parts.regions)
+        self.regions = Operators(parts.regions, writer.engine.origin)
         self.doctor = Doctor(parts)
         self._parts = parts
         self._writer = writer

@@ -17,8 +17,7 @@ from rankwire.cli._options import examples, key, server_url
 from rankwire.cli._output import Failure, show
 from rankwire.cli._progress import Progress
 from rankwire.cli._regions_asking import PATH, run
-from rankwire.model_regions import Verify
-from rankwire.sync.regions.report import Verifying
+from rankwire.model_regions import Verify, Verifying
 
 if TYPE_CHECKING:
     from rankwire.cli._api import Api
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from rankwire.sync.regions.report import Progress as Known
 
 _LOOK_SECONDS: Final = 0.5
+# A balancer may send each question to another node; so often the right one should be among them.
+_MOST_LOOKS: Final = 60
 # The server answers within 20 s, how far it is if not what it found.
 _ANSWER_SECONDS: Final = 60.0
 _MOST_BOARDS: Final = 20
@@ -46,7 +47,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print all of it as
     "verify",
     short_help="Compare what the regions hold.",
     epilog=examples(
-        'rankwire regions verify --key "$(cat operator.key)"',
+        'rankwire regions verify --key "$(cat regions.key)"',
         "rankwire regions verify --board season-1 --json",
     ),
 )
@@ -123,13 +124,26 @@ async def _report(api: Api, wanted: Verify, progress: Progress) -> Report:
     progress.say("comparing")
     answer = await api.order("POST", f"{PATH}/verify", wanted, _ANSWER_SECONDS)
     told = api.decode(answer, Verifying)
+    since_ms = told.progress.since_ms if told.progress else 0
     while told.progress is not None:
         progress.say(_words(told.progress))
+        told = await _of_node(api, told.node)
+    if told.last is None or told.last.at_ms < since_ms:
+        raise Failure("the comparison failed, the server's log tells why: run this once more")
+    return told.last
+
+
+async def _of_node(api: Api, node: str) -> Verifying:
+    """Ask again, until the node that compares is the one that answers."""
+    for _ in range(_MOST_LOOKS):
         await asyncio.sleep(_LOOK_SECONDS)
         told = await api.ask(f"{PATH}/verify", Verifying)
-    if told.last is None:
-        raise Failure("the server was started again before it was done: run this once more")
-    return told.last
+        if told.node == node:
+            return told
+    raise Failure(
+        "the server that compares does not answer any more, others do or it was started again: run "
+        "this once more, and name one server with --server"
+    )
 
 
 def _words(known: Known) -> str:

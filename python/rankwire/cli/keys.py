@@ -84,7 +84,8 @@ def _checked_name(_ctx: click.Context, _option: click.Parameter, name: str) -> s
     multiple=True,
     type=click.Choice(SCOPES),
     help="What it may do. read: boards and live views. submit: scores of any member. admin: create "
-    "and delete boards, remove members. operator: metrics and digests. Repeatable.",
+    "and delete boards, remove members and, without --board, repair regions, move the primary and "
+    "take a region out. operator: read metrics, digests and how regions are. Repeatable.",
 )
 @board_patterns
 @_storage

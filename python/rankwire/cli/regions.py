@@ -12,8 +12,9 @@ from rankwire.cli._output import Failure
 from rankwire.cli._regions_asking import order, ordered, status_of
 from rankwire.cli._regions_show import show_failover, show_status
 from rankwire.cli._regions_verify import repair, verify
-from rankwire.model_regions import REASON_CHARACTERS, Failover, Out
+from rankwire.model_regions import REASON_CHARACTERS, Failover, Out, is_reason
 from rankwire.settings import shown_url
+from rankwire.settings_regions import NAME_RULE, is_name
 from rankwire.storage import StorageError
 from rankwire.sync.regions.status import FailoverReport
 
@@ -37,8 +38,9 @@ def command() -> None:
     """See how regions are, compare what they hold, and say which one is the primary.
 
     Each command asks one server and acts on its region, so --server says which region is meant.
-    With auth.mode keys they need a key with the scope operator. docs/regions.md tells what regions
-    promise each other.
+    With auth.mode keys, status needs a key with the scope operator, 'out' and 'in' one with admin
+    for all boards, and the others one with both; 'adopt' asks no server. docs/regions.md tells what
+    regions promise each other.
     """
 
 
@@ -130,8 +132,8 @@ def failback(*, url: str, key: str | None, yes: bool, as_json: bool) -> None:
 
 
 def _checked_reason(_ctx: click.Context, _argument: click.Parameter, reason: str) -> str:
-    if not reason.strip() or len(reason) > REASON_CHARACTERS:
-        raise click.BadParameter(f"a reason has 1 to {REASON_CHARACTERS} characters")
+    if not is_reason(reason):
+        raise click.BadParameter(f"a reason has 1 to {REASON_CHARACTERS} printable characters")
     return reason
 
 
@@ -166,6 +168,12 @@ def in_(*, url: str, key: str | None) -> None:
     click.echo("It is in: GET /health says how each server is.")
 
 
+def _checked_region(_ctx: click.Context, _argument: click.Parameter, name: str) -> str:
+    if not is_name(name):
+        raise click.BadParameter(f"a region's name is {NAME_RULE}")
+    return name
+
+
 @command.command(
     "adopt",
     short_help="Make a copy of another region's database this region's.",
@@ -173,7 +181,7 @@ def in_(*, url: str, key: str | None) -> None:
         "rankwire regions adopt us --storage-url postgresql://rankwire@db.us/rankwire",
     ),
 )
-@click.argument("name")
+@click.argument("name", callback=_checked_region)
 @_yes
 @some_settings("storage.url")
 def adopt(*, name: str, yes: bool, config_file: Path | None, **flags: str | None) -> None:

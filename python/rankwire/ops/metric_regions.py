@@ -73,9 +73,13 @@ REGION_METRICS: Final = (
     (
         "verify_at",
         "rankwire_region_verify_timestamp_seconds",
-        "When the last comparison with other regions ended; NaN before, as the next five.",
+        "When all boards were last compared with all regions to the end; NaN before.",
     ),
-    ("verify_found", "rankwire_region_verify_found", "Members that differed in it."),
+    (
+        "verify_found",
+        "rankwire_region_verify_found",
+        "Members that differed in the last comparison of all boards.",
+    ),
     ("verify_resolved", "rankwire_region_verify_resolved", "Those that were repaired."),
     ("verify_failed", "rankwire_region_verify_failed", "Those that could not be repaired."),
     (
@@ -88,6 +92,11 @@ REGION_METRICS: Final = (
 # The same with a label for the other region.
 REGION_LINK_METRICS: Final = (
     ("up", "rankwire_region_link_up", "1 while another region answers, otherwise 0."),
+    (
+        "silent_seconds",
+        "rankwire_region_silent_seconds",
+        "Time since another region answered; NaN if it never has.",
+    ),
     (
         "lag_seconds",
         "rankwire_region_lag_seconds",

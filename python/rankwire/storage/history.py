@@ -104,6 +104,8 @@ class Question(msgspec.Struct, frozen=True):
     limit: int
     """Most events."""
     before: Place
+    may_be_late: bool = True
+    """Whether a replica may answer that has not the newest yet."""
 
 
 class History(Protocol):
@@ -156,7 +158,7 @@ class SqliteHistory:
 
 
 class PostgresHistory:
-    """The journal that all nodes write, read on the replica if that is good."""
+    """The journal that all nodes write, read on the replica if that is good and may be late."""
 
     def __init__(self, database: Database) -> None:
         """Use a database, which stays the caller's."""
@@ -175,7 +177,10 @@ class PostgresHistory:
 
         loop = asyncio.get_running_loop()
         async with self._turns:
-            batches, lag = await self._database.read(read)
+            if question.may_be_late:
+                batches, lag = await self._database.read(read)
+            else:
+                batches, lag = await self._database.write(read), None
             past = await loop.run_in_executor(self._thread, _search, batches, question)
         return msgspec.structs.replace(past, lag=lag)
 

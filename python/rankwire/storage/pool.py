@@ -36,6 +36,10 @@ OWN_CONNECTIONS: Final = 7
 """Most connections that a node has to PostgreSQL beside its pool: to commit, to take checkpoints,
 to follow, to tidy, to look after API keys, to ask how PostgreSQL is, and while it archives."""
 
+REGION_CONNECTIONS: Final = 6
+"""Most that it has besides in a region among others: to serve its journal to them, to take in
+theirs, to know who is primary, to lead, and two while it repairs."""
+
 # Requests that wait for each connection of a pool; more are refused without waiting.
 _WAITING_EACH: Final = 64
 # How long attempts to connect again go on, at growing distances, until a request begins anew. The

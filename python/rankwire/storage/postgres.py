@@ -195,7 +195,7 @@ class PostgresStorage:
             engine = self._load(connection, pending_ops, boards)
             # Others write as well: who takes the checkpoints is decided later.
             engine.track(False)
-            _replay(connection, engine)
+            replay(connection, engine)
         return engine
 
     def append(self, batch: Batch) -> None:
@@ -327,7 +327,10 @@ class PostgresStorage:
         for board in connection.execute(query.encode(), binary=True).fetchall():
             recovery.board(*board)
             _load_members(connection, recovery, board[0])
-        return recovery.finish(self._origin, pending_ops, boards, shared=True, region=self._region)
+        # Repairs that count nowhere else are the database's: another one that comes in its place
+        # never had what they put right.
+        identity = self.cluster if self._region else ""
+        return recovery.finish(self._origin, pending_ops, boards, shared=True, region=identity)
 
     def _begin_to_lead(self, connection: Connection, engine: _core.Engine) -> bool:
         """Take the lock of the checkpoints and note in the engine all that the last one lacks."""
@@ -350,7 +353,7 @@ class PostgresStorage:
         engine.track(False)
 
 
-def _replay(connection: Connection, engine: _core.Engine) -> None:
+def replay(connection: Connection, engine: _core.Engine) -> None:
     """Apply all that is newer than the checkpoint. A gap cannot be, so it is damage."""
     while batches := _missing(connection, engine.vector(), engine.origin):
         count, why = engine.apply(batches, trust=True)

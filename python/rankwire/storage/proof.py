@@ -113,7 +113,7 @@ def offline(source: Source, tell: Tell) -> Report:
         return State.of(engine)
 
     def replay(expected: State) -> None:
-        engine = engine_to_read(_core.Recovery([]), source.region)
+        engine = engine_to_read(_core.Recovery([]), source.identity)
         _apply(engine, source.journal(), None, Report(), tell)
         _compare(State.of(engine), expected, report)
 
@@ -152,7 +152,7 @@ def _rebuild(source: Source, tell: Tell) -> _core.Engine:
         tell("reading boards of the checkpoint", number)
         _begin(recovery, board)
         source.feed(recovery, board.id)
-    return engine_to_read(recovery, source.region)
+    return engine_to_read(recovery, source.identity)
 
 
 def _begin(recovery: _core.Recovery, board: Board) -> None:

@@ -195,6 +195,15 @@ class RegionBeside:
 
         return await self._database.write(take)
 
+    async def revoke_keys(self, ends: Sequence[tuple[str, int]]) -> int:
+        """Revoke keys of these ids at these times, if they are here; returns how many changed."""
+
+        async def revoke(connection: Connection) -> int:
+            columns = [list(column) for column in zip(*ends, strict=True)]
+            return (await connection.execute(_REVOKE, columns)).rowcount
+
+        return await self._database.write(revoke) if ends else 0
+
     async def profiles_after(self, place: Place) -> Page:
         """Give the profiles that this region came to know after this, deleted ones as well."""
         since = (_time(place[0]), place[1], timedelta(days=DELETED_DAYS))

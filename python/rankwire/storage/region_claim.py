@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from rankwire.settings_regions import NAME_RULE, is_name
 from rankwire.storage import StorageError
 from rankwire.storage.migrate import migrations
 from rankwire.storage.migrate_postgres import migrate
@@ -43,7 +44,8 @@ UPDATE cluster SET region = %s, id = replace(gen_random_uuid()::text, '-', '')
 """
 _BEGIN_ANEW: Final = """
 UPDATE region_state
-SET is_open = false, lease_until = '-infinity', out_reason = NULL, stable = '{}'
+SET is_open = false, lease_until = '-infinity', out_reason = NULL, stable = '{}',
+    was_level = false
 """
 # The last ones that stand only in the journal; see rust/engine's record.rs for the format.
 _HAS_FIXES: Final = """
@@ -78,6 +80,8 @@ def adopt(kept: settings.Storage, region: str) -> None:
     It becomes a database of its own, which keeps all that it holds and takes no part in what went
     on between the regions before. Raises StorageError.
     """
+    if not is_name(region):
+        raise StorageError(f"no region can be called {region!r}, allowed is {NAME_RULE}")
     with once(Link(kept, "adopt"), "adopt the database") as connection:
         migrate(connection, migrations("postgres"))
         with connection.transaction():
@@ -94,9 +98,9 @@ def _adopt(connection: Connection, region: str) -> None:
             "the database belongs to no region: what stands in it has to be given to the region "
             "that wrote it first, by starting a server with that regions.name on it once"
         )
-    if old != region and connection.execute(_HAS_FIXES).fetchone() == (True,):
+    if connection.execute(_HAS_FIXES).fetchone() == (True,):
         raise StorageError(
-            f"there are repairs in its journal that count in the region {old} only: start a server "
+            "there are repairs in its journal that count in that database only: start a server "
             f"with regions.name {old} and no peers on it once, which takes a checkpoint as it stops"
         )
     connection.execute(_NAME_ORIGINS, {"region": old})

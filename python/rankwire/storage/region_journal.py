@@ -28,6 +28,8 @@ from rankwire.storage.migrate_postgres import LOCK_SPACE
 from rankwire.storage.postgres_link import Connection, Link
 from rankwire.storage.region_rows import Answers, ForeignBatch, OriginRow, Served
 from rankwire.storage.region_state import RegionStates, Turns
+from rankwire.storage.region_stored import States, read_stored
+from rankwire.storage.region_turn import RepairTurn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -147,6 +149,14 @@ class RegionJournal(RegionStates):
         """Make this database, a copy of another region's, that region's; no server may use it."""
         region_claim.adopt(self._kept, region)
         self.region = region
+
+    def repair_turn(self) -> RepairTurn:
+        """Prepare to be the one node of the region that writes repairs."""
+        return RepairTurn(self._kept)
+
+    def stored(self, board: int, members: Sequence[str]) -> States:
+        """Give what a node that started now would hold of members. Raises CorruptError."""
+        return read_stored(self._kept, board, members)
 
     def vector(self) -> dict[int, int]:
         """Give the last batch of every origin that the journal or the checkpoint has."""

@@ -100,6 +100,8 @@ class RegionState(msgspec.Struct, frozen=True):
     links: list[LinkRow]
     clock_ms: float
     """The database's time now."""
+    was_level: bool = False
+    """Whether this database has ever had all that each other region had."""
 
     @property
     def is_primary(self) -> bool:

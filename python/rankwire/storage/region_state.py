@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _STATE: Final = """
 SELECT epoch, primary_region, is_open, extract(epoch FROM lease_until)::float8 * 1000, out_reason,
-       stable::text, (extract(epoch FROM clock_timestamp()) * 1000)::float8
+       stable::text, (extract(epoch FROM clock_timestamp()) * 1000)::float8, was_level
 FROM region_state
 """
 _LINKS: Final = """
@@ -63,6 +63,7 @@ _SET_OUT: Final = "UPDATE region_state SET out_reason = %s"
 _SAVE_STABLE: Final = """
 UPDATE region_state SET stable = %(stable)s::jsonb WHERE stable <> %(stable)s::jsonb
 """
+_NOTE_LEVEL: Final = "UPDATE region_state SET was_level = true WHERE NOT was_level"
 _FORGET_LINKS: Final = "DELETE FROM region_links WHERE region <> ALL (%s)"
 _SAVE_LINK: Final = """
 INSERT INTO region_links (region, level_ms, contact_ms, drift_ms, behind, lacking, trouble, epoch)
@@ -145,7 +146,7 @@ class RegionStates:
         with self._state.use("read the region's state") as connection:
             (row,) = connection.execute(_STATE).fetchall()
             links = [LinkRow(*link) for link in connection.execute(_LINKS).fetchall()]
-        epoch, primary, is_open, lease_until_ms, out_reason, stable, clock_ms = row
+        epoch, primary, is_open, lease_until_ms, out_reason, stable, clock_ms, was_level = row
         return RegionState(
             self.region,
             epoch,
@@ -156,6 +157,7 @@ class RegionStates:
             _stable.decode(stable),
             links,
             clock_ms,
+            was_level,
         )
 
     def begin(self, primary: str) -> None:
@@ -202,6 +204,8 @@ class RegionStates:
         rows = [msgspec.structs.astuple(link) for link in links]
         with self._state.use("save the region's state") as connection, connection.transaction():
             connection.execute(_SAVE_STABLE, {"stable": told})
+            if all(link.level_ms is not None for link in links):
+                connection.execute(_NOTE_LEVEL)
             connection.execute(_FORGET_LINKS, ([link.region for link in links],))
             connection.cursor().executemany(_SAVE_LINK, rows)
 

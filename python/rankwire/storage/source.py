@@ -39,6 +39,8 @@ class Source(Protocol):
 
     region: str
     """The region that it belongs to; empty if there are none."""
+    identity: str
+    """The database, as repairs name it that count nowhere else; empty if there are no regions."""
 
     def boards(self) -> list[Board]:
         """Give the boards of the checkpoint, by id."""
@@ -93,8 +95,8 @@ def open_source(storage: Storage) -> Source:
     return SqliteSource(storage.path, storage.busy_seconds)
 
 
-def engine_to_read(recovery: _core.Recovery, region: str) -> _core.Engine:
+def engine_to_read(recovery: _core.Recovery, identity: str) -> _core.Engine:
     """Make an engine that only takes in what is stored, as nobody's origin, and notes nothing."""
-    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS, region=region)
+    engine = recovery.finish(secrets.randbits(63) or 1, _PENDING, _BOARDS, region=identity)
     engine.track(False)
     return engine

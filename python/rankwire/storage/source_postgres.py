@@ -64,6 +64,9 @@ FROM profiles WHERE NOT is_deleted
 """
 _KEYS: Final = f"SELECT {COLUMNS} FROM keys ORDER BY created_ms, id"  # noqa: S608 - our own names
 _ENDS: Final = "SELECT origin, last FROM origins WHERE last > 0"
+_CLUSTER: Final = """
+SELECT coalesce(region, ''), CASE WHEN region IS NULL THEN '' ELSE id END FROM cluster
+"""
 _EPOCH: Final = "SELECT epoch, primary_region FROM region_state"
 _FOREIGN: Final = "SELECT origin, region FROM reached WHERE region <> %s ORDER BY origin"
 
@@ -86,8 +89,7 @@ class PostgresSource:
                 dropped = self._boards.execute("SELECT board FROM dropped ORDER BY board")
                 self.dropped = [board for (board,) in dropped]
                 self.ends: dict[int, int] = dict(self._boards.execute(_ENDS).fetchall())
-                query = "SELECT coalesce(region, '') FROM cluster"
-                ((self.region,),) = self._boards.execute(query).fetchall()
+                ((self.region, self.identity),) = self._boards.execute(_CLUSTER).fetchall()
         except BaseException:
             self.close()
             raise

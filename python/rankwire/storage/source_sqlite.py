@@ -39,6 +39,7 @@ class SqliteSource:
 
     kind = "sqlite"
     region = ""
+    identity = ""
 
     def __init__(self, directory: Path, busy_seconds: float) -> None:
         """Open what is there. Raises StorageError when it is none of this version."""

@@ -132,6 +132,14 @@ class Region:
             vector[self._engine.origin] = last
         return vector
 
+    def shown(self) -> dict[int, int]:
+        """Give the last batch of every origin that reads may have been answered from by now.
+
+        Unlike `vector` it is never behind what the engine shows. Waits while the engine takes
+        something in, some milliseconds at most: for threads.
+        """
+        return {} if self._engine is None else self._engine.vector()
+
     def tell(self, message: bytes) -> None:
         """Send news to every node: a msgpack map with a text under "k". Never waits."""
         if self._publisher is not None:

@@ -19,6 +19,8 @@ terraform {
 }
 
 locals {
+  mode = "active-active"
+
   regions = {
     eu = { aws_region = "eu-central-1", cidr = "10.1.0.0/16" }
     us = { aws_region = "us-east-1", cidr = "10.2.0.0/16" }
@@ -79,6 +81,9 @@ module "eu" {
   name            = "eu"
   peers           = setsubtract(keys(local.regions), ["eu"])
   cidr            = local.regions.eu.cidr
+  mode            = local.mode
+  primary         = "eu"
+  trusted_cidrs   = concat(var.operator_cidrs, [for address in concat(module.us.network.addresses, module.ap.network.addresses) : "${address}/32"])
   domain          = var.domain
   zone_id         = module.global.zone_id
   cache_token     = var.cache_token
@@ -93,6 +98,9 @@ module "us" {
   name            = "us"
   peers           = setsubtract(keys(local.regions), ["us"])
   cidr            = local.regions.us.cidr
+  mode            = local.mode
+  primary         = "eu"
+  trusted_cidrs   = concat(var.operator_cidrs, [for address in concat(module.eu.network.addresses, module.ap.network.addresses) : "${address}/32"])
   domain          = var.domain
   zone_id         = module.global.zone_id
   cache_token     = var.cache_token
@@ -107,6 +115,9 @@ module "ap" {
   name            = "ap"
   peers           = setsubtract(keys(local.regions), ["ap"])
   cidr            = local.regions.ap.cidr
+  mode            = local.mode
+  primary         = "eu"
+  trusted_cidrs   = concat(var.operator_cidrs, [for address in concat(module.eu.network.addresses, module.us.network.addresses) : "${address}/32"])
   domain          = var.domain
   zone_id         = module.global.zone_id
   cache_token     = var.cache_token

@@ -9,6 +9,12 @@ variable "cache_token" {
   sensitive   = true
 }
 
+variable "operator_cidrs" {
+  description = "Where `rankwire regions` is run: IPv4 networks that may ask /v1/regions, beside the other regions."
+  type        = list(string)
+  default     = []
+}
+
 variable "alarm_topic_arns" {
   description = "SNS topics that hear alarms: of DNS (global, in us-east-1) and of each region; none where absent."
   type = object({

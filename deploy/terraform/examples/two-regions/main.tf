@@ -19,6 +19,8 @@ terraform {
 }
 
 locals {
+  mode = "primary"
+
   regions = {
     eu = { aws_region = "eu-central-1", cidr = "10.1.0.0/16", role = "PRIMARY" }
     us = { aws_region = "us-east-1", cidr = "10.2.0.0/16", role = "SECONDARY" }
@@ -72,6 +74,9 @@ module "eu" {
   name            = "eu"
   peers           = setsubtract(keys(local.regions), ["eu"])
   cidr            = local.regions.eu.cidr
+  mode            = local.mode
+  primary         = "eu"
+  trusted_cidrs   = concat(var.operator_cidrs, [for address in module.us.network.addresses : "${address}/32"])
   domain          = var.domain
   zone_id         = module.global.zone_id
   cache_token     = var.cache_token
@@ -86,6 +91,9 @@ module "us" {
   name            = "us"
   peers           = setsubtract(keys(local.regions), ["us"])
   cidr            = local.regions.us.cidr
+  mode            = local.mode
+  primary         = "eu"
+  trusted_cidrs   = concat(var.operator_cidrs, [for address in module.eu.network.addresses : "${address}/32"])
   domain          = var.domain
   zone_id         = module.global.zone_id
   cache_token     = var.cache_token

@@ -16,6 +16,10 @@ mock_data "aws_iam_policy_document" {
   defaults = { json = "{}" }
 }
 
+mock_resource "aws_eip" {
+  defaults = { public_ip = "192.0.2.1" }
+}
+
 mock_resource "aws_lb" {
   defaults = {
     arn        = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/eu/1"

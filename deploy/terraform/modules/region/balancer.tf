@@ -7,8 +7,8 @@ resource "aws_lb" "region" {
   security_groups            = [aws_security_group.balancer.id]
   drop_invalid_header_fields = true
   enable_deletion_protection = true
-  # Longer than the pings of live connections are apart.
-  idle_timeout = 120
+  # Longer than the pings of live connections are apart, and than a failover may take.
+  idle_timeout = 360
 
   tags = merge(local.tags, { Component = "balancer" })
 }
@@ -76,14 +76,46 @@ resource "aws_lb_listener_rule" "live" {
   tags = merge(local.tags, { Component = "balancer" })
 }
 
-# What only the machines inside should read.
-resource "aws_lb_listener_rule" "inside" {
+locals {
+  # A rule takes five values, and two of them are paths.
+  trusted = { for index, few in chunklist(var.trusted_cidrs, 3) : index => few }
+}
+
+# Other regions and operators ask here; whoever else has no business with it, secret or not.
+resource "aws_lb_listener_rule" "regions" {
+  for_each = local.trusted
+
   listener_arn = aws_lb_listener.https.arn
-  priority     = 20
+  priority     = 20 + each.key
 
   condition {
     path_pattern {
-      values = ["/metrics"]
+      values = ["/v1/regions", "/v1/regions/*"]
+    }
+  }
+
+  condition {
+    source_ip {
+      values = each.value
+    }
+  }
+
+  action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.nodes["http"].arn
+  }
+
+  tags = merge(local.tags, { Component = "balancer" })
+}
+
+# What only the machines inside should read, and of that of regions who comes from elsewhere.
+resource "aws_lb_listener_rule" "inside" {
+  listener_arn = aws_lb_listener.https.arn
+  priority     = 90
+
+  condition {
+    path_pattern {
+      values = ["/metrics", "/v1/digest", "/v1/ops/*", "/v1/regions", "/v1/regions/*"]
     }
   }
 

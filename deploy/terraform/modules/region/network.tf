@@ -144,8 +144,34 @@ resource "aws_route_table_association" "data" {
   route_table_id = aws_route_table.data.id
 }
 
+# To the archive, and to where ECR keeps images: nodes start from these.
+data "aws_iam_policy_document" "s3" {
+  statement {
+    sid       = "Archive"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.archive.arn, "${aws_s3_bucket.archive.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+  }
+
+  statement {
+    sid       = "Images"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:aws:s3:::prod-${data.aws_region.here.name}-starport-layer-bucket/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+  }
+}
+
 # Archives go to S3 without the fee of the gateways above.
 resource "aws_vpc_endpoint" "s3" {
+  policy          = data.aws_iam_policy_document.s3.json
   vpc_id          = aws_vpc.region.id
   service_name    = "com.amazonaws.${data.aws_region.here.name}.s3"
   route_table_ids = [for table in aws_route_table.nodes : table.id]

@@ -49,7 +49,10 @@ output "settings" {
     RANKWIRE_OPS_ARCHIVE_URL  = "s3://${aws_s3_bucket.archive.id}/journal?region=${data.aws_region.here.name}"
     RANKWIRE_OPS_DATABASE_SKU = "rds-pg:${var.database.class}"
     RANKWIRE_OPS_REDIS_SKU    = "cache-redis:${var.cache.type}"
+    RANKWIRE_AUTH_MODE        = "keys"
     RANKWIRE_REGIONS_NAME     = var.name
+    RANKWIRE_REGIONS_MODE     = var.mode
+    RANKWIRE_REGIONS_PRIMARY  = var.primary
     RANKWIRE_REGIONS_PEERS    = join(" ", [for peer in sort(tolist(var.peers)) : "${peer}=https://${peer}.${var.domain}"])
   }, local.replica_url == null ? {} : { RANKWIRE_STORAGE_REPLICA_URL = local.replica_url })
 }

@@ -23,6 +23,27 @@ variable "peers" {
   }
 }
 
+variable "mode" {
+  description = "regions.mode, the same for all regions: active-active or primary."
+  type        = string
+  default     = "active-active"
+
+  validation {
+    condition     = contains(["active-active", "primary"], var.mode)
+    error_message = "The mode must be active-active or primary."
+  }
+}
+
+variable "primary" {
+  description = "regions.primary, the same for all regions: which one is primary at first and after a failback."
+  type        = string
+
+  validation {
+    condition     = contains(setunion(var.peers, [var.name]), var.primary)
+    error_message = "The primary must be this region or one of its peers."
+  }
+}
+
 variable "domain" {
   description = "Name of the service: the domain of the module global."
   type        = string
@@ -51,6 +72,16 @@ variable "client_cidrs" {
   validation {
     condition     = length(var.client_cidrs) > 0 && alltrue([for cidr in var.client_cidrs : can(cidrnetmask(cidr))])
     error_message = "The client_cidrs must be IPv4 networks, at least one."
+  }
+}
+
+variable "trusted_cidrs" {
+  description = "Who may ask /v1/regions: the addresses that the other regions' nodes come from (their network.addresses, with /32), and operators."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.trusted_cidrs) >= 1 && length(var.trusted_cidrs) <= 150 && alltrue([for cidr in var.trusted_cidrs : can(cidrnetmask(cidr))])
+    error_message = "The trusted_cidrs must be 1 to 150 IPv4 networks."
   }
 }
 

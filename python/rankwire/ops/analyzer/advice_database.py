@@ -15,7 +15,7 @@ from rankwire.ops.models.queueing import (
     servers_needed,
     wait_probability,
 )
-from rankwire.storage.pool import OWN_CONNECTIONS
+from rankwire.storage.pool import OWN_CONNECTIONS, REGION_CONNECTIONS
 
 if TYPE_CHECKING:
     from rankwire.ops.analyzer.readings import Window
@@ -87,7 +87,9 @@ def _size(
     most, kept = window.gauge("max_connections"), window.gauge("reserved_connections")
     if most is None or kept is None or (nodes := context.nodes) is None:
         return
-    refusal = _refusal(nodes, pool, most - kept)
+    is_among = context.windows.get("regions") is not None
+    beside = OWN_CONNECTIONS + (REGION_CONNECTIONS if is_among else 0)
+    refusal = _refusal(nodes, pool, beside, most - kept)
     goal = f"so that at most {MOST_WAITING:.0%} of the requests wait"
     yield recommend(
         bottleneck,
@@ -114,12 +116,12 @@ def _size(
     )
 
 
-def _refusal(nodes: int, pool: _Pool, allowed: float) -> str:
+def _refusal(nodes: int, pool: _Pool, beside: int, allowed: float) -> str:
     """Say why the pool cannot be as large as it would have to be; empty when it can."""
-    asked = nodes * (pool.needed + OWN_CONNECTIONS)
+    asked = nodes * (pool.needed + beside)
     if pool.name == "primary" and asked > allowed:
         return (
-            f"{nodes} nodes with a pool of {pool.needed} and up to {OWN_CONNECTIONS} "
+            f"{nodes} nodes with a pool of {pool.needed} and up to {beside} "
             f"connections beside need {asked}, and PostgreSQL allows {allowed:.0f}"
         )
     if pool.needed > MOST_POOL:

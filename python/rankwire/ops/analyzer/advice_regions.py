@@ -87,6 +87,6 @@ def advise_differences(context: Context, bottleneck: Bottleneck) -> Iterator[Rec
         predicted=[Prediction("regions.unresolved", "members", bottleneck.value, 0.0)],
         verify="rankwire_region_verify_found - rankwire_region_verify_resolved",
         confidence="medium",
-        apply="rankwire regions verify --repair",
+        apply="rankwire regions repair",
         caveats=["regions whose journals are whole never differ: find out what happened to one"],
     )

@@ -1,14 +1,16 @@
 """Hears from other regions what they durably have of this node's batches.
 
-Each peer is asked one thing at a time: for the smallest number that anybody waits for, and its
-answer serves everybody up to the number that it gives. So the number of questions does not grow
-with the number of writes. Nothing is asked while nobody waits.
+Each peer is asked one question at a time: of each origin for the smallest number that anybody waits
+for. It answers when it has one of them, and serves everybody up to the numbers that it gives. So
+the number of questions does not grow with the number of writes, and what a peer lacks for long
+holds up nobody who waits for something else. Nothing is asked while nobody waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -92,26 +94,30 @@ class Acks:
         if not self._waiters:
             self._is_wanted.clear()
             return
-        # Whose turn it is, and of that origin the smallest number.
-        origin = self._waiters[0].origin
-        number = min(waiter.number for waiter in self._waiters if waiter.origin == origin)
-        body = encode(AwaitRequest(origin, number, MOST_WAIT_MS))
+        # Of each origin the smallest number, so that whoever waits for less hears of it first.
+        wanted: dict[int, int] = {}
+        for waiter in self._waiters:
+            least = wanted.get(waiter.origin, waiter.number)
+            wanted[waiter.origin] = min(least, waiter.number)
         self.asked += 1
-        content = await self.peer.post("await", body, _REQUEST_SECONDS)
+        name = self.peer.name
+        content = await self.peer.post(
+            "await", encode(AwaitRequest(wanted, MOST_WAIT_MS)), _REQUEST_SECONDS
+        )
         try:
             answer = decode(content, AwaitAnswer)
         except ValueError as error:
-            name = self.peer.name
             raise PeerError(f"region {name} sent what is no answer: {error}") from None
-        self._acknowledge(origin, answer.number)
+        if answer.region != name:
+            raise PeerError(f"the address of region {name} leads to region {answer.region!r}")
+        self._acknowledge(answer.vector)
 
-    def _acknowledge(self, origin: int, number: int) -> None:
+    def _acknowledge(self, vector: Mapping[int, int]) -> None:
         now = monotonic()
         rest = []
         for waiter in self._waiters:
-            if waiter.origin != origin or waiter.number > number:
+            if waiter.number > vector.get(waiter.origin, 0):
                 rest.append(waiter)
             elif not waiter.done.done():
                 waiter.done.set_result(now)
-        # Those of other origins come first next time.
-        self._waiters = sorted(rest, key=lambda waiter: waiter.origin == origin)
+        self._waiters = rest

@@ -10,7 +10,8 @@ changes it is not undone. While a peer's clock is refused, its profiles are left
 Promises: what is taken over is durable, and the caches of all our nodes are told. Nothing is lost:
 once a day, and whenever a leader begins, all profiles of a peer are gone through again, so this
 mends whatever was missed for any reason. Bodies are pages, see `storage.region_beside`. An answer
-is stored before the next page is asked for.
+is stored before the next page is asked for. Rows that cannot be read here are left out and named;
+the others come all the same.
 
 Touches neither boards nor journal. For one event loop.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
 
 import structlog
@@ -28,8 +29,9 @@ from msgspec import Meta, Struct
 
 from rankwire.storage import StorageError
 from rankwire.storage.keys import MOST_KEYS, Columns
-from rankwire.storage.region_beside import PAGE_ROWS, START, Page, Place, RegionBeside
-from rankwire.sync.regions.errors import PeerError
+from rankwire.storage.region_beside import PAGE_ROWS, START, Page, Place, RegionBeside, Row
+from rankwire.sync.regions.errors import NotAPeerError, PeerError
+from rankwire.sync.regions.foreign_rows import why_not_key, why_not_profile
 from rankwire.sync.regions.wire import Name, decode, encode
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ SWEEP_SECONDS: Final = 86_400.0
 """Time after which all profiles of a peer are gone through again."""
 
 _ANSWER_SECONDS: Final = 10.0
+# Profiles that could not be taken over, of which it is remembered; and how much of a name is shown.
+_MOST_LEFT_OUT: Final = 100
+_SHOWN_CHARACTERS: Final = 40
 
 _Mark = Annotated[bytes, Meta(max_length=64)]
 _Text = Annotated[str, Meta(max_length=4096)]
@@ -102,6 +107,8 @@ class Progress:
         self.place: Place = START
         self.swept = -math.inf
         """When the place was set back to the beginning, by the loop's time."""
+        self.left_out: dict[str, str] = {}
+        """Members whose profiles could not be taken over since then, some of them, and why."""
 
 
 class BesideBoards:
@@ -111,9 +118,13 @@ class BesideBoards:
         self,
         database: Database,
         region: str,
+        peers: Collection[str],
         taken: Callable[[Mapping[str, Stored]], Awaitable[None]],
     ) -> None:
-        """Use a database, which stays the caller's; `taken` tells caches of changed profiles."""
+        """Use a database, which stays the caller's; `taken` tells caches of changed profiles.
+
+        Only the regions `peers` are answered.
+        """
         self.troubles: dict[str, str] = {}
         """By peer, why not all could be taken over; nothing of those where all is well."""
         self.keys = 0
@@ -122,13 +133,15 @@ class BesideBoards:
         """Profiles taken over, deletions included."""
         self._kept = RegionBeside(database)
         self._region = region
+        self._peers = frozenset(peers)
         self._taken = taken
 
     # What other regions ask.
 
     async def answer_keys(self, body: bytes) -> bytes:
-        """Answer a `KeysRequest`. Raises ValueError or StorageError."""
+        """Answer a `KeysRequest`. Raises ValueError, NotAPeerError or StorageError."""
         request = decode(body, KeysRequest)
+        self._check(request.region)
         # Before the keys: of what changes in between, the mark is old and they are asked for again.
         mark = await self._kept.keys_mark()
         if mark == request.seen:
@@ -139,7 +152,13 @@ class BesideBoards:
     async def answer_profiles(self, body: bytes) -> bytes:
         """Answer a `ProfilesRequest` with a `Page`. Raises as `answer_keys`."""
         request = decode(body, ProfilesRequest)
+        self._check(request.region)
         return encode(await self._kept.profiles_after(request.after))
+
+    def _check(self, region: str) -> None:
+        """Refuse a region that was given up, as pulls do."""
+        if region not in self._peers:
+            raise NotAPeerError(f"region {region!r} is no peer of region {self._region!r}")
 
     # What the leader does.
 
@@ -161,14 +180,15 @@ class BesideBoards:
             now = asyncio.get_running_loop().time()
             if now - progress.swept >= SWEEP_SECONDS:
                 await self._forget_deleted()
-                progress.place, progress.swept = START, now
+                progress.place, progress.swept, progress.left_out = START, now, {}
             if not peer.is_off:
                 await self._take_profiles(peer, progress)
+            trouble = "; ".join(filter(None, (trouble, _told("profile", peer, progress.left_out))))
         except (PeerError, StorageError) as error:
             trouble = str(error)
         except Exception as error:  # noqa: BLE001  # no answer ends this
             trouble = f"{type(error).__name__}: {error}"
-        if trouble is None:
+        if not trouble:
             self.troubles.pop(peer.name, None)
         elif self.troubles.get(peer.name) != trouble:
             self.troubles[peer.name] = trouble
@@ -177,26 +197,43 @@ class BesideBoards:
     async def _take_keys(self, peer: Peer, progress: Progress) -> str | None:
         """Take over API keys; say why some could not be."""
         after, first, left_out = "", None, 0
+        unreadable: dict[str, str] = {}
         while True:
             request = KeysRequest(self._region, progress.mark, after)
             answer = await _ask(peer, "keys", request, KeysAnswer)
             first = answer.mark if first is None else first
             if answer.keys:
-                changed, missing = await self._kept.take_keys(answer.keys)
+                changed, missing = await self._take_page(answer.keys, unreadable)
                 self.keys, left_out = self.keys + changed, left_out + missing
                 after = answer.keys[-1][0]
             if answer.is_last or not answer.keys:
                 break
         if left_out:
             return f"{left_out} API keys found no room: {MOST_KEYS} are good already, revoke some"
+        if unreadable:
+            # They are asked for again, and so told of for as long as it is so.
+            return _told("API key", peer, unreadable)
         progress.mark = first
         return None
+
+    async def _take_page(
+        self, rows: Sequence[Columns], unreadable: dict[str, str]
+    ) -> tuple[int, int]:
+        """Take over keys as `RegionBeside.take_keys` does, but for those that cannot be read."""
+        reasons = {row[0]: why for row in rows if (why := why_not_key(row)) is not None}
+        changed, missing = await self._kept.take_keys([r for r in rows if r[0] not in reasons])
+        # One that was taken over before may have been revoked since, which counts in any case.
+        ends = [(row[0], row[6]) for row in rows if row[0] in reasons and row[6] is not None]
+        changed += await self._kept.revoke_keys([end for end in ends if "\0" not in end[0]])
+        unreadable |= reasons
+        return changed, missing
 
     async def _take_profiles(self, peer: Peer, progress: Progress) -> None:
         after = progress.place
         while True:
             page = await _ask(peer, "profiles", ProfilesRequest(self._region, after), Page)
-            if changed := await self._kept.take_profiles(page.rows):
+            rows = _readable(page.rows, progress.left_out)
+            if changed := await self._kept.take_profiles(rows):
                 self.profiles += len(changed)
                 await self._taken(changed)
             after, progress.place = page.after, page.resume
@@ -206,6 +243,29 @@ class BesideBoards:
     async def _forget_deleted(self) -> None:
         while await self._kept.forget_deleted() == PAGE_ROWS:
             pass
+
+
+def _readable(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
+    """Leave out the profiles that cannot be taken over, and note some of these."""
+    good = []
+    for row in rows:
+        if (why := why_not_profile(row)) is None:
+            left_out.pop(row[0], None)
+            good.append(row)
+        elif len(left_out) < _MOST_LEFT_OUT:
+            left_out[row[0]] = why
+    return good
+
+
+def _told(what: str, peer: Peer, reasons: Mapping[str, str]) -> str | None:
+    """Say what was left out of what a peer has; None if nothing was."""
+    if not reasons:
+        return None
+    name, why = next(iter(reasons.items()))
+    # What cannot be read need not be fit to be shown.
+    shown = repr(name[:_SHOWN_CHARACTERS])
+    others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{what} {shown} of region {peer.name} is left out: {why}{others}"
 
 
 async def _ask(peer: Peer, path: str, request: Struct, kind: type[_Answer]) -> _Answer:

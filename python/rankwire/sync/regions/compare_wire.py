@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from rankwire.sync.regions.wire import MOST_ORIGINS
+
 OUTLINE: Final = "outline"
 STATES: Final = "states"
 REPAIR: Final = "repair"
@@ -24,7 +26,6 @@ MOST_WAIT_MS: Final = 5_000
 """How long a region waits at most until it has what the other one had."""
 
 _MOST_ASKS_BYTES: Final = 1 << 20
-_MOST_ORIGINS: Final = 100_000
 
 # msgpack has no larger ones than of 64 bits.
 _Unsigned = Annotated[int, msgspec.Meta(ge=0)]
@@ -60,8 +61,10 @@ class StatesRequest(msgspec.Struct, frozen=True):
 
     board: _Unsigned
     members: Annotated[list[_Member], msgspec.Meta(max_length=MOST_STATES)]
-    vector: Annotated[dict[int, int], msgspec.Meta(max_length=_MOST_ORIGINS)]
+    vector: Annotated[dict[int, int], msgspec.Meta(max_length=MOST_ORIGINS)]
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=MOST_WAIT_MS)] = 2_000
+    is_stored: bool = False
+    """Whether the region's database is to say, and not what the node has in memory."""
 
 
 class StatesAnswer(msgspec.Struct, frozen=True):

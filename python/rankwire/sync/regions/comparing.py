@@ -10,10 +10,11 @@ import msgspec
 import structlog
 
 from rankwire import _core
+from rankwire.storage import StorageError
 from rankwire.sync.regions import compare, settle
 from rankwire.sync.regions.compare import Counted, Found
 from rankwire.sync.regions.errors import PeerError
-from rankwire.sync.regions.repairing import Board, Local, Plan, carry_out, truth
+from rankwire.sync.regions.repairing import Board, Plan, carry_out, truth
 from rankwire.sync.regions.report import (
     MOST_BOARDS,
     MOST_SAMPLES,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rankwire.sync.regions.compare_wire import State
+    from rankwire.sync.regions.local import Local
     from rankwire.sync.regions.settle import Settled
 
 _RESOLVED: Final = "resolved"
@@ -47,6 +49,8 @@ class Job(msgspec.Struct, frozen=True):
     repair: bool = False
     source: str = ""
     """The region whose sums count in any case; empty for none."""
+    needs_majority: bool = False
+    """Whether sums are left alone unless most of all regions hold the same."""
 
 
 class Comparing:
@@ -81,7 +85,7 @@ class Comparing:
         self._tell()
         try:
             await self._run()
-        except (PeerError, msgspec.MsgspecError) as error:
+        except (PeerError, StorageError, msgspec.MsgspecError) as error:
             trouble = str(error)
         except _core.RankwireError as error:
             trouble = error.args[0]
@@ -104,18 +108,17 @@ class Comparing:
 
     async def _run(self) -> None:
         step = lambda boards: self._tell(boards_compared=boards)  # noqa: E731  # a line
-        engine = self._local.engine
-        found = await compare.find(engine, self._peer, self._job.boards, step)
+        found = await compare.find(self._local.engine, self._peer, self._job.boards, step)
         self._compared = found
         self._tell(
             boards_compared=found.board_count,
             candidates=sum(len(members) for members in found.members.values()),
         )
         for board in (*found.only_here, *found.only_there):
-            settled = await settle.settle(engine, self._peer, board, [])
+            settled = await settle.settle(self._local, self._peer, board, [])
             self._add(self._report(board, settled, {}))
         for board, members in found.members.items():
-            settled = await settle.settle(engine, self._peer, board, members)
+            settled = await settle.settle(self._local, self._peer, board, members)
             outcomes = dict.fromkeys(settled.differing, "found")
             if self._job.repair and settled.differing:
                 outcomes = await self._repair(board, settled)
@@ -129,35 +132,48 @@ class Comparing:
 
     async def _repair(self, board: int, settled: Settled) -> dict[str, str]:
         """Repair what differs, look again, and tell for each member what became of it."""
-        plan, outcomes = Plan(), {}
-        name, engine = settled.name or "", self._local.engine
-        if _policy(engine, name) == "sum":
-            for member, states in (await self._states(board, settled.differing)).items():
-                true = self._truth(states)
-                if true is None:
-                    outcomes[member] = self._why_no_truth()
-                else:
-                    plan.set(member, states, true)
-        else:
-            for member, (here, there) in settled.differing.items():
-                plan.merge(member, {self._job.region: here, self._name: there})
+        members, name = list(settled.differing), settled.name or ""
+        sure = await settle.settle(self._local, self._peer, board, members, is_thorough=True)
+        plan, outcomes = await self._plan(board, name, sure)
         reasons = await carry_out(plan, Board(board, name), self._local, self._peers)
-        tried = [member for member in settled.differing if member not in outcomes]
-        again = await settle.settle(engine, self._peer, board, tried)
+        tried = [member for member in members if member not in outcomes]
+        again = await settle.settle(self._local, self._peer, board, tried)
         left = {*again.differing, *again.unsettled}
         for member in tried:
-            failed = "; ".join(reasons.values()) or "the member changed meanwhile"
-            outcomes[member] = failed if member in left else _RESOLVED
+            if member not in left:
+                outcomes[member] = _RESOLVED
+            elif member in sure.same:
+                outcomes[member] = self._why_no_difference()
+            else:
+                outcomes[member] = "; ".join(reasons.values()) or "the member changed meanwhile"
         # Of the other regions nobody looks again.
         for region in reasons.keys() - {self._job.region, self._name}:
             outcomes |= {item.member: reasons[region] for item in plan.items[region]}
         return outcomes
 
+    async def _plan(self, board: int, name: str, sure: Settled) -> tuple[Plan, dict[str, str]]:
+        """Say what is to be written, and of which members nothing, for what reason."""
+        plan, outcomes = Plan(), {}
+        if sure.differing and _policy(self._local.engine, name) == "sum":
+            for member, states in (await self._states(board, sure.differing)).items():
+                true = self._truth(states)
+                if true is None:
+                    outcomes[member] = self._why_no_truth(states)
+                else:
+                    plan.set(member, states, true)
+        else:
+            for member, (here, there) in sure.differing.items():
+                plan.merge(member, {self._job.region: here, self._name: there})
+        return plan, outcomes
+
     async def _states(
         self, board: int, differing: Mapping[str, tuple[State, State]]
     ) -> dict[str, dict[str, State]]:
-        """Give what each region holds of these members, as far as that is certain."""
-        own = self._job.region
+        """Give what each region holds of these members, as far as that is proved.
+
+        One that merely seems to hold the same as this region may lack the write that this one lost.
+        """
+        own, members = self._job.region, list(differing)
         states = {
             member: {own: here, self._name: there} for member, (here, there) in differing.items()
         }
@@ -165,26 +181,42 @@ class Comparing:
             if name == self._name:
                 continue
             try:
-                found = await settle.settle(self._local.engine, peer, board, list(differing))
+                found = await settle.settle(self._local, peer, board, members, is_thorough=True)
             except (PeerError, msgspec.MsgspecError):
                 continue
-            if found.lacks is not None or found.is_unsettled:
-                continue
-            for member, (here, _) in differing.items():
-                ours, theirs = found.differing.get(member, (here, here))
-                if ours == here:
+            pairs = found.differing | {member: (same, same) for member, same in found.same.items()}
+            for member, (ours, theirs) in pairs.items():
+                # Else it is proved for another moment.
+                if ours == differing[member][0]:
                     states[member][name] = theirs
         return states
 
     def _truth(self, states: Mapping[str, State]) -> State | None:
         job = self._job
-        regions = len(self._peers) + 1
-        return truth(states, regions=regions, source=job.source, primary=job.primary)
+        return truth(
+            states,
+            regions=len(self._peers) + 1,
+            source=job.source,
+            primary=job.primary,
+            needs_majority=job.needs_majority,
+        )
 
-    def _why_no_truth(self) -> str:
-        if self._job.source:
-            return f"region {self._job.source}, whose sums are to count, was not reached"
+    def _why_no_truth(self, states: Mapping[str, State]) -> str:
+        job = self._job
+        if job.source:
+            return f"region {job.source}, whose sums are to count, was not reached"
+        if unheard := sorted({job.region, *self._peers} - states.keys()):
+            names = ", ".join(unheard)
+            return f"it is not certain what {names} holds: repair again later, or name a source"
+        if job.needs_majority:
+            return "most regions do not hold the same: have it repaired, or name a source"
         return "there is no majority, and no primary that was reached: name a source"
+
+    def _why_no_difference(self) -> str:
+        return (
+            f"the databases of {self._job.region} and {self._name} hold the same, but nodes that "
+            "were asked do not: start the nodes of both again, one after the other"
+        )
 
     # What is told.
 

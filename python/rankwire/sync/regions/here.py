@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from rankwire.settings_regions import Regions as Settings
@@ -25,6 +26,16 @@ class Here:
     """What the node knows of the region's other nodes, and of its own engine."""
     arrivals: Arrivals
     state: State
+
+    async def seen(self, *, is_repeat: bool) -> dict[int, int]:
+        """Give the last batch of every origin that an answer may have told of by now.
+
+        The answer to a repeat may tell of what any node of the region has committed and this one
+        lacks. Raises StorageError, for a repeat only.
+        """
+        if is_repeat:
+            return await self.threads.run(self.journal.vector)
+        return await asyncio.to_thread(self.region.shown)
 
     @property
     def peers(self) -> frozenset[str]:

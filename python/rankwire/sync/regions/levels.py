@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rankwire.sync.regions.acks import Acks, Waiter
 
 Kind = Literal["local", "any", "quorum", "all"]
+Outcome = Literal["new", "same", "repeat"]
+"""What a write did: it is in a batch of this node, it left all as this node had it, or it is the
+repeat of one that any node may have committed."""
 
 _ANY: Final = re.compile(r"any\(([1-9][0-9]?)\)")
 _WORDS: Final[dict[str, Kind]] = {"local": "local", "quorum": "quorum", "all": "all"}
@@ -79,13 +82,14 @@ async def sync_score_update(
     acks: Mapping[str, Acks],
     home: str,
     wanted: Mapping[int, int],
+    position: str | None,
     level: Level,
     timeout_ms: int,
 ) -> SyncResult:
     """Wait until enough regions have an update that is committed at home.
 
-    `wanted` is what they have to have: an origin and its number, or several, of which the first
-    names the update's place. Raises WrongLevelError.
+    `wanted` is what they have to have: of each origin all up to a number. `position` is the
+    update's place, if that is known. Raises WrongLevelError.
     """
     regions = len(acks) + 1
     needed = level.needed(regions)
@@ -100,13 +104,12 @@ async def sync_score_update(
     if not waits:
         told = [RegionSync(name, "pending", None, None) for name in acks]
     durable = 1 + sum(row.status == "acknowledged" for row in told)
-    origin, number = next(iter(wanted.items()))
     waited_ms = (monotonic() - began) * 1000
     lags = [waited_ms if row.after_ms is None else row.after_ms for row in told] if waits else []
     return SyncResult(
         requested=str(level),
         achieved=achieved(regions, durable),
-        primary=PrimaryStatus(home, "committed", f"{origin}:{number}"),
+        primary=PrimaryStatus(home, "committed", position),
         regions=told,
         consistency=Consistency(durable / regions, max(lags, default=None)),
         is_reached=durable >= needed,

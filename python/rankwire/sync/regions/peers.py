@@ -1,13 +1,16 @@
 """The way to another region: requests over HTTP with the regions' secret.
 
-Promises: what comes back is bounded before and after it is inflated, nothing of it is inflated on
-the event loop, redirects are not followed as they would carry the secret elsewhere, and whatever
-goes wrong is one `PeerError` with a sentence for people, in which no secret stands.
+Promises: what comes back is bounded before and after it is inflated, nothing large is deflated or
+inflated on the event loop, redirects are not followed as they would carry the secret elsewhere, and
+whatever goes wrong is one `PeerError` with a sentence for people, in which neither a secret nor an
+address within a network stands: it goes into answers that everybody may read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import zlib
 from typing import Final
 
@@ -23,7 +26,11 @@ _MOST_PROBLEM_BYTES: Final = 64 * 1024
 _CHUNK: Final = 64 * 1024
 # A region that cannot be connected to in this time is taken for one that is away.
 _CONNECT_SECONDS: Final = 3.0
-_KEPT_CONNECTIONS: Final = 32
+_CONNECTIONS: Final = 32
+MOST_PASSED_ON: Final = 128
+"""Requests of clients that one node passes on at once."""
+# Smaller requests are not worth a thread; most are vectors, which hardly get smaller.
+_LEAST_DEFLATED_BYTES: Final = 16 * 1024
 _UNAUTHORIZED: Final = (401, 403)
 _OK: Final = 200
 
@@ -35,13 +42,34 @@ class _Problem(msgspec.Struct):
     title: str = ""
 
 
-def open_http() -> aiohttp.ClientSession:
-    """Make the session that all peers share. Bodies are given as they came, still deflated."""
+def open_http(connections: int = _CONNECTIONS) -> aiohttp.ClientSession:
+    """Make a session for all peers, with so many connections to each.
+
+    Bodies are given as they came, still deflated.
+    """
     return aiohttp.ClientSession(
         auto_decompress=False,
-        connector=aiohttp.TCPConnector(limit_per_host=_KEPT_CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=connections),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def reason_of(error: aiohttp.ClientError | OSError) -> str:
+    """Say why a region cannot be reached, for everybody: no address within a network is told."""
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return "no TLS connection can be made, is its certificate good?"
+    if isinstance(error, OSError) and error.errno:
+        # A name that is not known has a negative number and words of its own.
+        known = os.strerror(error.errno) if error.errno > 0 else error.strerror
+        return (known or "the connection failed")[:_MOST_REASON]
+    return "the connection broke"
+
+
+async def _deflated(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """Deflate a body that is worth it, and name its encoding."""
+    if len(body) < _LEAST_DEFLATED_BYTES:
+        return body, {}
+    return await asyncio.to_thread(zlib.compress, body, 1), {"Content-Encoding": "deflate"}
 
 
 class Peer:
@@ -68,24 +96,27 @@ class Peer:
         """Ask for `/v1/regions/NAME` and give the answer, inflated. Raises PeerError."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._post(name, body)
+                return await self._post(name, *await _deflated(body))
+        except aiohttp.ConnectionTimeoutError:
+            self.failures += 1
+            said = f"no connection within {_CONNECT_SECONDS:g} s"
+            raise PeerError(f"region {self.name} cannot be reached: {said}") from None
         except TimeoutError:
             self.failures += 1
             raise PeerError(f"region {self.name} did not answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             self.failures += 1
-            reason = (str(error) or type(error).__name__)[:_MOST_REASON]
-            raise PeerError(f"region {self.name} cannot be reached: {reason}") from error
+            raise PeerError(f"region {self.name} cannot be reached: {reason_of(error)}") from error
         except PeerError:
             self.failures += 1
             raise
 
-    async def _post(self, name: str, body: bytes) -> bytes:
+    async def _post(self, name: str, body: bytes, encoding: dict[str, str]) -> bytes:
         self.bytes_sent += len(body)
         async with self._http.post(
             f"{self.url}/v1/regions/{name}",
             data=body,
-            headers=self._headers,
+            headers=self._headers | encoding,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS),
         ) as response:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from rankwire.storage.region_rows import LinkRow
 from rankwire.sync.regions import levels, verify
 from rankwire.sync.regions.acks import Acks
 from rankwire.sync.regions.arrivals import Arrivals
 from rankwire.sync.regions.failover import Failover
 from rankwire.sync.regions.here import Here
 from rankwire.sync.regions.leader import Leader
-from rankwire.sync.regions.peers import Peer, open_http
-from rankwire.sync.regions.puller import HEARD_SECONDS, Link
+from rankwire.sync.regions.peers import MOST_PASSED_ON, Peer, open_http
+from rankwire.sync.regions.puller import Link
 from rankwire.sync.regions.serving import Serving
 from rankwire.sync.regions.sessions import Freshness, Sessions
 from rankwire.sync.regions.state import Fenced, State
-from rankwire.sync.regions.status import LinkStatus, RegionsStatus, SyncResult
+from rankwire.sync.regions.status import RegionsStatus, SyncResult
+from rankwire.sync.regions.store import RegionStore
 from rankwire.sync.regions.threads import Threads
+from rankwire.sync.regions.views import Views
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from rankwire import _core
     from rankwire.settings_regions import Regions as Settings
     from rankwire.storage.region_journal import RegionJournal
+    from rankwire.storage.region_rows import RegionState
     from rankwire.sync.region import Region
     from rankwire.sync.regions.leader import Besides
-    from rankwire.sync.regions.levels import Level
+    from rankwire.sync.regions.levels import Level, Outcome
+    from rankwire.sync.regions.local import Replies
     from rankwire.sync.regions.status import FailoverReport
 
 Handler = Callable[[bytes], Awaitable[bytes]]
@@ -43,8 +45,6 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 _STOP_SECONDS: Final = 0.5
 # Between the end of a task that should go on for ever and its next beginning.
 _AGAIN_SECONDS: Final = 1.0
-# A region that lacks more batches than one answer may have is not ready to be primary.
-_MOST_BEHIND: Final = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -70,21 +70,25 @@ class Regions:
         self._settings = settings
         self._journal = journal
         self._region = region
-        self.http = open_http()
-        """For requests to other regions. It gives bodies as they came, deflated or not."""
-        self.peers = _peers(settings, self.http)
+        self._http = open_http()
+        self.passing_on = open_http(MOST_PASSED_ON)
+        """For clients' requests that belong elsewhere. They take no connection from replication."""
+        self.peers = _peers(settings, self._http)
         self._arrivals = Arrivals()
         self._links = {name: Link(peer) for name, peer in self.peers.items()}
         self._threads = Threads()
         self._state = State(settings, journal, self._threads, storage)
-        here = Here(settings, journal, self._threads, region, self._arrivals, self._state)
+        self._here = here = Here(
+            settings, journal, self._threads, region, self._arrivals, self._state
+        )
         self._leader = Leader(here, self._links)
         self._serving = Serving(here)
         self.acks = {name: Acks(peer) for name, peer in self.peers.items()}
         """Who is asked for acknowledgements, and what came of it."""
         self._sessions = Sessions(here)
         self._fresh = Freshness(here)
-        self._failover = Failover(here, self.peers, self._find_faults)
+        self._views = Views(here, self._links, self._leader, self._serving)
+        self._failover = Failover(here, self.peers, self._views.find_fault)
         self._ack_counts: dict[tuple[str, str], int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.forwarded = 0
@@ -105,8 +109,9 @@ class Regions:
         work += [acks.run for acks in self.acks.values()]
         self._tasks = [asyncio.create_task(_for_ever(each)) for each in work]
 
-    def verify(self, local: verify.Local) -> None:
+    def verify(self, engine: _core.Engine, writer: Replies) -> None:
         """Begin to compare the boards with other regions, now and then, on the node that leads."""
+        local = verify.Local(engine, writer, RegionStore(self._journal, self._threads))
         self.handlers |= verify.handlers(local)
         self.verifier = verify.Verifier(
             local,
@@ -125,7 +130,7 @@ class Regions:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.http.close()
+        await asyncio.gather(self._http.close(), self.passing_on.close())
         await self._threads.end(_STOP_SECONDS)
         # One whose connection hangs is left behind.
         with suppress(TimeoutError):
@@ -163,10 +168,6 @@ class Regions:
         """Whether boards are created and deleted here."""
         return self._state.is_primary
 
-    def refresh(self) -> None:
-        """Have it looked at soon who is primary. For any thread."""
-        self._state.ask()
-
     def look(self) -> None:
         """Look who is primary, and let the engine refuse accordingly from now on.
 
@@ -199,20 +200,24 @@ class Regions:
         return await self._arrivals.until(is_so, seconds)
 
     async def sync_score_update(
-        self, level: Level, timeout_ms: int, *, is_repeat: bool = False
+        self, level: Level, timeout_ms: int, outcome: Outcome = "new"
     ) -> SyncResult:
-        """Wait until enough regions have what this node has just committed.
+        """Wait until enough regions have what a write was answered for.
 
-        An update that came before may be of another run of a node: then regions have to have all
-        that this node has. Raises WrongLevelError.
+        Unless it is new, which batch that was is not known: then they have to have all that this
+        node or, for a repeat, this region has. Raises WrongLevelError, StorageError.
         """
-        vector = self._region.vector()
         origin = self._region.origin
-        wanted = {origin: vector.get(origin, 0)}
-        if is_repeat:
+        number = self._region.number_of(origin)
+        wanted: Mapping[int, int] = {origin: number}
+        position = f"{origin}:{number}" if outcome == "new" else None
+        if outcome != "new" and level.needed(len(self.peers) + 1) > 1:
+            has = await self._here.seen(is_repeat=outcome == "repeat")
             settled = self._state.settled.vector()
-            wanted |= {o: n for o, n in vector.items() if n > settled.get(o, 0)}
-        result = await levels.sync_score_update(self.acks, self.name, wanted, level, timeout_ms)
+            wanted = {o: n for o, n in has.items() if n > settled.get(o, 0)} or {origin: 0}
+        result = await levels.sync_score_update(
+            self.acks, self.name, wanted, position, level, timeout_ms
+        )
         key = (level.kind, "reached" if result.is_reached else "pending")
         self._ack_counts[key] = self._ack_counts.get(key, 0) + 1
         return result
@@ -224,9 +229,12 @@ class Regions:
         """
         await self._sessions.wait(token, timeout_ms)
 
-    def token(self, old: str) -> str:
-        """Give a session's next token. Raises WrongTokenError, NotThereYetError."""
-        return self._sessions.token(old)
+    async def token(self, old: str, *, is_repeat: bool = False) -> str:
+        """Give a session's next token, after the repeat of a write or after anything else.
+
+        Raises WrongTokenError, NotThereYetError, StorageError.
+        """
+        return await self._sessions.token(old, is_repeat=is_repeat)
 
     async def wait_fresh(self, max_staleness_ms: int, timeout_ms: int) -> float:
         """Wait until nothing here is older than that; gives how old it is. Raises TooStaleError."""
@@ -251,7 +259,7 @@ class Regions:
             leads=self._leader.leads,
             out_reason=self.out_reason,
             clock_ms=state.clock.now() if state.clock.is_known else None,
-            links=[self._link_status(*each) for each in self._views().items()],
+            links=self._views.statuses(),
             degraded=self.degraded,
         )
 
@@ -261,14 +269,9 @@ class Regions:
         found = []
         if self._state.trouble is not None:
             found.append(f"the region's state cannot be read: {self._state.trouble}")
-        for name, view in self._views().items():
-            if view.trouble is not None:
-                found.append(view.trouble)
-            elif not self._is_up(view):
-                found.append(f"region {name} has not been heard of")
-        if (row := self._state.row) and row.primary == self.name and not self._state.is_primary:
-            why = "its lease is over" if row.is_open else "a failover has not ended"
-            found.append(f"this region is primary and may not act as such: {why}")
+        found += self._views.faults()
+        if (row := self._state.row) and (fault := self._primary_fault(row)):
+            found.append(fault)
         if self.beside is not None:
             found += self.beside.troubles.values()
         return list(dict.fromkeys(found))
@@ -294,92 +297,36 @@ class Regions:
 
     def link_figures(self) -> dict[str, dict[str, float | None]]:
         """Give figures of each other region; None is not known."""
-        return {name: self._figures_of(name, view) for name, view in self._views().items()}
+        return self._views.figures()
 
     def ack_counts(self) -> Mapping[tuple[str, str], int]:
         """Count updates by the level asked for and whether it was reached in time."""
         return self._ack_counts
 
+    def _knows_primary(self) -> bool:
+        primary = self._state.primary
+        return self._state.is_primary if primary == self.name else self._views.agrees(primary)
+
+    def _primary_fault(self, row: RegionState) -> str | None:
+        """Tell what is wrong with who is primary; that it does not answer is told of its link."""
+        if not row.epoch:
+            return (
+                "there is no primary yet: it begins when every region has answered and their "
+                "settings agree, or with `rankwire regions failover`"
+            )
+        if row.primary not in self._settings.all_names:
+            return (
+                f"the primary is {row.primary}, which is none of the regions in the settings: "
+                "`rankwire regions failover` chooses another"
+            )
+        if row.primary != self.name or self._state.is_primary:
+            return None
+        why = "its lease is over" if row.is_open else "a failover has not ended"
+        return f"this region is primary and may not act as such: {why}"
+
     def _handlers(self) -> dict[str, Handler]:
         serving = self._serving
         return {"pull": serving.pull, "await": serving.wait, "promise": self._failover.promise}
-
-    def _views(self) -> dict[str, LinkRow]:
-        """Give what is known of each peer: by this node if it leads, else by the one that does."""
-        if self._leader.leads:
-            return {name: link.row() for name, link in self._links.items()}
-        rows = {link.region: link for link in self._state.row.links} if self._state.row else {}
-        return {name: rows.get(name) or LinkRow(region=name) for name in self.peers}
-
-    def _age_ms(self, ms: int | None) -> float | None:
-        if ms is None or not self._state.clock.is_known:
-            return None
-        return max(self._state.clock.now() - ms, 0.0)
-
-    def _is_up(self, view: LinkRow) -> bool:
-        if self._leader.leads:
-            heard = self._links[view.region].heard
-            return heard is not None and monotonic() - heard < HEARD_SECONDS
-        if view.contact_ms is None or self._state.row is None or self._state.trouble is not None:
-            return False
-        # As of the moment at which that was read.
-        return self._state.row.clock_ms - view.contact_ms < HEARD_SECONDS * 1000
-
-    def _is_off(self, view: LinkRow) -> bool | None:
-        if self._leader.leads:
-            return self.peers[view.region].is_off
-        return None if view.drift_ms is None else abs(view.drift_ms) > self._settings.max_drift_ms
-
-    def _knows_primary(self) -> bool:
-        primary = self._state.primary
-        if primary == self.name:
-            return self._state.is_primary
-        view = self._views().get(primary)
-        return view is not None and self._is_up(view) and view.epoch == self._state.epoch
-
-    def _link_status(self, name: str, view: LinkRow) -> LinkStatus:
-        return LinkStatus(
-            region=name,
-            url=self.peers[name].url,
-            up=self._is_up(view),
-            lag_ms=self._age_ms(view.level_ms),
-            drift_ms=view.drift_ms,
-            behind=view.behind,
-            lacking=view.lacking,
-            epoch=view.epoch,
-            trouble=view.trouble,
-        )
-
-    def _figures_of(self, name: str, view: LinkRow) -> dict[str, float | None]:
-        link, serving = self._links[name], self._serving
-        lag, off = self._age_ms(view.level_ms), self._is_off(view)
-        silent = self._age_ms(view.contact_ms)
-        return {
-            "up": float(self._is_up(view)),
-            "lag_seconds": None if lag is None else lag / 1000,
-            "silent_seconds": None if silent is None else silent / 1000,
-            "drift_seconds": None if view.drift_ms is None else view.drift_ms / 1000,
-            "clock_refused": None if off is None else float(off),
-            "behind": view.behind,
-            "lacking": view.lacking,
-            "pulled_batches_total": link.pulled_batches,
-            "pulled_bytes_total": link.pulled_bytes,
-            "dropped_answers_total": link.dropped,
-            "served_batches_total": serving.batches[name],
-            "served_bytes_total": serving.bytes[name],
-            "failures_total": self.peers[name].failures,
-        }
-
-    def _find_faults(self, name: str) -> str | None:
-        """Tell why a region should not become the primary now, or be trusted as one."""
-        view = self._views()[name]
-        if view.trouble is not None:
-            return view.trouble
-        if not self._is_up(view):
-            return f"region {name} has not been heard of"
-        if view.behind is None or view.behind > _MOST_BEHIND:
-            return f"region {name} lacks {view.behind} batches of this one"
-        return None
 
 
 def _peers(settings: Settings, http: ClientSession) -> dict[str, Peer]:

@@ -4,21 +4,23 @@ On boards that keep the best or the last score both states are merged in both re
 of the board: whatever is repeated or crosses another repair does no harm. Amounts cannot be merged
 twice, so of different sums one has to be *true*, and each other region gets a record that counts
 nowhere else. A removal counts wherever it is known; among the states after as many removals the
-true one is that of the region that was named, or of most of all regions, or of the primary.
+true one is that of the region that was named, or of most of all regions, or, when all have been
+heard and are of different minds, of the primary. Whoever only lacks a write has no vote, so the
+states that `truth` is given have to be proved. In doubt nothing is written.
 
 Each item says what was seen, so a member that has moved on is left alone: repairs may be sent
-again. One repair at a time is written here.
+again.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from rankwire import _core
+from rankwire.storage import StorageError
 from rankwire.sync.regions.compare_wire import (
     MOST_REPAIRS,
     REPAIR,
@@ -30,61 +32,43 @@ from rankwire.sync.regions.compare_wire import (
 from rankwire.sync.regions.errors import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
     from rankwire.sync.regions.compare import Counted
+    from rankwire.sync.regions.local import Local
 
-# With fewer regions none of two that differ has a majority.
-_REGIONS_THAT_VOTE: Final = 3
 _REPAIR_SECONDS: Final = 30.0
 
 
-class Replies(Protocol):
-    """What hands out the answers to writes: the writer."""
-
-    def reply(self, ticket: int) -> Awaitable[bytes | tuple[bool, bytes] | _core.Repeat]:
-        """Give the answer to a ticket, once the write is durable."""
-        ...
-
-
-class Local:
-    """The region as this node of it sees it."""
-
-    def __init__(self, engine: _core.Engine, replies: Replies) -> None:
-        """Use the node's engine and its writer."""
-        self.engine = engine
-        self._replies = replies
-        self._lock = asyncio.Lock()
-
-    async def repair(self, request: RepairRequest) -> RepairAnswer:
-        """Write a repair, durably. Raises _core.RankwireError: nothing was changed then."""
-        items = [(item.member, _tuple(item.seen), _tuple(item.given)) for item in request.items]
-        async with self._lock:
-            ticket = self.engine.repair(request.name, request.board, items)
-            answer = await self._replies.reply(ticket)
-        if not isinstance(answer, bytes):
-            raise TypeError("a repair has no key, and creates nothing")
-        return msgspec.json.decode(answer, type=RepairAnswer)
-
-
-def truth(states: Mapping[str, State], *, regions: int, source: str, primary: str) -> State | None:
+def truth(
+    states: Mapping[str, State],
+    *,
+    regions: int,
+    source: str,
+    primary: str,
+    needs_majority: bool = False,
+) -> State | None:
     """Choose which state of a sum counts, of those of some of all `regions`, by name.
 
-    None if nobody is to say: the source was not reached, or there are too few to vote and the
-    primary is not among them. The time is the latest of all, for times never go back.
+    None if it is in doubt: the source is not among them, or most regions do not hold one state and
+    it is too early, or forbidden, to go by the primary. The time is the latest of all, for times
+    never go back.
     """
     newest = max(state.generation for state in states.values())
     known = {name: state for name, state in states.items() if state.generation == newest}
     votes = Counter(state.code for state in known.values())
     code, count = votes.most_common(1)[0]
     stamp = max(state.stamp for state in known.values())
-    if len(votes) > 1:
-        has_majority = regions >= _REGIONS_THAT_VOTE and 2 * count > regions
-        if source or not has_majority:
-            chosen = known.get(source or primary)
-            if chosen is None:
-                return None
-            code = chosen.code
+    is_majority = 2 * count > regions
+    if needs_majority and not is_majority:
+        return None
+    if len(votes) > 1 and (source or not is_majority):
+        # Those of which nothing is certain may make it one yet.
+        is_open = 2 * (count + regions - len(states)) > regions
+        chosen = known.get(source) if source else None if is_open else known.get(primary)
+        if chosen is None:
+            return None
+        code = chosen.code
     return State(newest, code, 0 if code is None else stamp)
 
 
@@ -130,7 +114,7 @@ async def carry_out(
                 moved += (await _write(request, local, peers.get(region))).moved
             if moved:
                 reasons[region] = f"in region {region} {moved} members changed meanwhile"
-        except (PeerError, msgspec.MsgspecError) as error:
+        except (PeerError, StorageError, msgspec.MsgspecError) as error:
             reasons[region] = str(error)
         except _core.RankwireError as error:
             reasons[region] = error.args[0]
@@ -141,7 +125,3 @@ async def _write(request: RepairRequest, local: Local, peer: Counted | None) -> 
     if peer is None:
         return await local.repair(request)
     return await peer.ask(REPAIR, request, RepairAnswer, _REPAIR_SECONDS)
-
-
-def _tuple(state: State) -> tuple[int, int | None, int]:
-    return state.generation, state.code, state.stamp

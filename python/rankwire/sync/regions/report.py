@@ -149,10 +149,14 @@ class Report(msgspec.Struct, frozen=True):
         )
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all regions were compared to the end."""
+        return all(peer.trouble is None and not peer.is_stopped for peer in self.peers)
+
+    @property
     def is_equal(self) -> bool:
         """Whether all regions were compared to the end and hold the same now."""
-        whole = all(peer.trouble is None and not peer.is_stopped for peer in self.peers)
-        return whole and self.found == self.resolved and not self.unsettled
+        return self.is_whole and self.found == self.resolved and not self.unsettled
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -167,10 +171,3 @@ class Progress(msgspec.Struct, frozen=True):
         int, Meta(description="Members of these that may differ; most often they are just late.")
     ]
     found: Annotated[int, Meta(description="Members that did differ, so far, of this region.")]
-
-
-class Verifying(msgspec.Struct, frozen=True):
-    """Comparisons with the other regions, as an operator is told of them."""
-
-    progress: Annotated[Progress | None, Meta(description="Of the one under way, if one is.")]
-    last: Annotated[Report | None, Meta(description="What the last one found; null before it.")]

@@ -83,15 +83,18 @@ class Serving:
     async def wait(self, body: bytes) -> bytes:
         """Answer an `AwaitRequest`. Raises ValueError, TooManyError, StorageError."""
         request = decode(body, AwaitRequest)
-        origin, wanted = request.origin, request.number
+        wanted, has = request.wanted, self._region.number_of
         with self._room("await", MOST_AWAITS):
             seconds = min(request.wait_ms, MOST_WAIT_MS) / 1000
             # What the engine has is in the journal. It may be behind, so the journal is asked too.
             if await self._arrivals.until(
-                lambda: self._region.number_of(origin) >= wanted, seconds
+                lambda: any(has(origin) >= number for origin, number in wanted.items()), seconds
             ):
-                return encode(AwaitAnswer(self._region.number_of(origin)))
-            return encode(AwaitAnswer(await self._threads.run(self._journal.number_of, origin)))
+                found = {origin: has(origin) for origin in wanted}
+            else:
+                vector = await self._threads.run(self._journal.vector)
+                found = {origin: vector.get(origin, 0) for origin in wanted}
+            return encode(AwaitAnswer(found, self._name))
 
     async def _learn_origins(self) -> None:
         """Know which regions the engine's origins are of, so that only news for who asks wake."""

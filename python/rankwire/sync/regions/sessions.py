@@ -1,10 +1,12 @@
 """Reads that a client can rely on: of its own session, or not older than it takes.
 
 A session's token is what its reads and writes have included, as a vector, without what all regions
-have. A node answers when its engine includes the vector. What all regions have lies in the journal
-of each, but perhaps not yet in the engine of each node; so a number counts as had by all only some
-seconds after it was found out, and a node that was not level for as long answers no session.
-Only durations are compared, so no clock has to be right.
+have. The answer to a repeat may be ahead of this node's engine: then all that the journal has
+counts. A node answers when its engine includes the vector. What all regions have lies in the
+journal of each, but perhaps not yet in the engine of each node; so a number counts as had by all
+only some seconds after it was found out, and a node that was not level for as long answers no
+session. Neither does one of a database that is new or was restored, before it has had all that
+each other region had. Only durations are compared, so no clock has to be right.
 
 How old what a node has may be is told by the leader's links: when the region last had all that a
 peer had. An engine is known to be as fresh when it includes what the journal had after that.
@@ -88,32 +90,41 @@ class Sessions:
 
     def __init__(self, here: Here) -> None:
         """Wait for this node's engine."""
+        self._here = here
         self._region = here.region
         self._state = here.state
         self._arrivals = here.arrivals
+        self._was_level = False
+        """Whether the engine has included, once, all that each other region had."""
         self.waits = 0
         self.refusals = 0
 
-    def token(self, old: str) -> str:
-        """Give the token of a session whose last one is `old`, as of now.
+    async def token(self, old: str, *, is_repeat: bool) -> str:
+        """Give the token of a session whose last one is `old`, as of now; see `Here.seen`.
 
-        Raises WrongTokenError, and NotThereYetError if the regions are too far apart.
+        Raises WrongTokenError, StorageError, and NotThereYetError if the regions are too far
+        apart.
         """
         seen = {} if old == NEW else decode_token(old)
-        return encode_token(merge(seen, self._region.vector(), self._state.settled.vector()))
+        has = await self._here.seen(is_repeat=is_repeat)
+        return encode_token(merge(seen, has, self._state.settled.vector()))
 
     async def wait(self, token: str, timeout_ms: int) -> None:
         """Wait until this node includes all that a session has seen.
 
-        Raises WrongTokenError, and NotThereYetError if it does not in time.
+        Raises WrongTokenError, StorageError, and NotThereYetError if it does not in time.
         """
         if token == NEW:
             return
         seen = decode_token(token)
-        if self._includes(seen):
+        if self._was_level and self._includes(seen):
             return
         self.waits += 1
-        if not await self._arrivals.until(lambda: self._includes(seen), timeout_ms / 1000):
+        deadline = monotonic() + timeout_ms / 1000
+        is_there = await self._until_level(deadline) and await self._arrivals.until(
+            lambda: self._includes(seen), deadline - monotonic()
+        )
+        if not is_there:
             self.refusals += 1
             lacking = sum(self._region.number_of(o) < number for o, number in seen.items())
             raise NotThereYetError(
@@ -121,6 +132,24 @@ class Sessions:
                 if lacking
                 else "this node does not know whether it has what the session has seen"
             )
+
+    async def _until_level(self, deadline: float) -> bool:
+        """Wait until the engine has included, once, all that each other region had."""
+        if self._was_level:
+            return True
+        state = self._state
+        if not await self._arrivals.until(
+            lambda: state.row is not None and state.row.was_level, deadline - monotonic()
+        ):
+            return False
+        # After the row, so all that made it level is in here.
+        vector = await self._here.seen(is_repeat=True)
+        has = self._region.number_of
+        self._was_level = await self._arrivals.until(
+            lambda: all(has(origin) >= number for origin, number in vector.items()),
+            deadline - monotonic(),
+        )
+        return self._was_level
 
     def _includes(self, seen: Mapping[int, int]) -> bool:
         if self._region.lag_seconds > SETTLED_SECONDS:

@@ -61,7 +61,13 @@ class PrimaryStatus(msgspec.Struct, frozen=True):
 
     region: Annotated[str, Meta(description="The region that committed it.")]
     status: Annotated[Literal["committed"], Meta(description="It is durable there.")]
-    position: Annotated[str, Meta(description="Its place: origin, a colon, number.")]
+    position: Annotated[
+        str | None,
+        Meta(
+            description="Its place or a later one: origin, a colon, number; null for a write that "
+            "was repeated or changed nothing, as that is not known."
+        ),
+    ]
 
 
 class RegionSync(msgspec.Struct, frozen=True):

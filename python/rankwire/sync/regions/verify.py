@@ -27,7 +27,8 @@ from rankwire.sync.regions.compare_wire import (
     StatesRequest,
 )
 from rankwire.sync.regions.comparing import Comparing, Job
-from rankwire.sync.regions.repairing import Local
+from rankwire.sync.regions.errors import TooManyError
+from rankwire.sync.regions.local import Local
 from rankwire.sync.regions.report import PeerReport, Progress, Report
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = ["AlreadyRunningError", "Job", "Local", "Verifier", "ensure_eventual_c
 
 # So that regions that were started together do not compare together.
 _JITTER: Final = 0.1
+# Questions for states that are answered at a time, some of which wait: a region asks one at a time.
+_MOST_WAITING: Final = 32
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +82,8 @@ async def ensure_eventual_consistency(
 def handlers(local: Local) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
     """Give what answers the comparisons and repairs of other regions, by the name of the question.
 
-    They raise msgspec.MsgspecError for bodies that are none, and _core.RankwireError.
+    They raise msgspec.MsgspecError for bodies that are none, TooManyError, StorageError and
+    _core.RankwireError.
     """
 
     async def outline(body: bytes) -> bytes:
@@ -87,9 +91,18 @@ def handlers(local: Local) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
         answer = await asyncio.to_thread(compare.answer_outline, local.engine, request)
         return msgspec.msgpack.encode(answer)
 
+    waiting = 0
+
     async def states(body: bytes) -> bytes:
+        nonlocal waiting
         request = msgspec.msgpack.decode(body, type=StatesRequest)
-        return msgspec.msgpack.encode(await settle.answer_states(local.engine, request))
+        if waiting >= _MOST_WAITING:
+            raise TooManyError("too many comparisons wait for what members hold")
+        waiting += 1
+        try:
+            return msgspec.msgpack.encode(await settle.answer_states(local, request))
+        finally:
+            waiting -= 1
 
     async def repair(body: bytes) -> bytes:
         request = msgspec.msgpack.decode(body, type=RepairRequest)
@@ -123,6 +136,10 @@ class Verifier:
         """Of the comparison under way; None if there is none."""
         self.last: Report | None = None
         """The last one that ended."""
+        self._whole: Report | None = None
+        """The last one of all boards."""
+        self._whole_at: float | None = None
+        """When one of all boards came to its end with every other region, in Unix seconds."""
 
     def start(self) -> None:
         """Begin to compare now and then. On the event loop."""
@@ -137,12 +154,18 @@ class Verifier:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def run(
-        self, boards: Sequence[str] | None = None, *, repair: bool = False, source: str = ""
+        self,
+        boards: Sequence[str] | None = None,
+        *,
+        repair: bool = False,
+        source: str = "",
+        needs_majority: bool = False,
     ) -> Report:
         """Compare these boards, or all, and repair them if asked to.
 
-        It goes on when the caller does not wait any more. Raises AlreadyRunningError, ValueError
-        for a source that is no region, and _core.NotFoundError for a board that is not here.
+        With `needs_majority` sums are repaired only as most of all regions hold them. It goes on
+        when the caller does not wait any more. Raises AlreadyRunningError, ValueError for a source
+        that is no region, and _core.NotFoundError for a board that is not here.
         """
         if self._running is not None:
             raise AlreadyRunningError("regions are being compared already; see how far it is")
@@ -150,19 +173,23 @@ class Verifier:
         if source and source not in {self._region, *peers}:
             raise ValueError(f"there is no region named {source!r}")
         ids = None if boards is None else [self._local.engine.board_id(name) for name in boards]
-        job = Job(self._region, self._primary(), ids, repair, source)
+        job = Job(self._region, self._primary(), ids, repair, source, needs_majority)
         self._running = asyncio.create_task(self._run(peers, job))
         self._running.add_done_callback(self._end)
         return await asyncio.shield(self._running)
 
     def figures(self) -> dict[str, float | None]:
-        """Give the figures of the last comparison, for metrics; None before it."""
-        last = self.last
-        if last is None:
+        """Give the figures of the last comparison of all boards, for metrics; None before it.
+
+        Only the node that leads has them: what others were once asked to find may be repaired long
+        since.
+        """
+        last = self._whole
+        if last is None or not self._may_run():
             names = ("at", "found", "resolved", "failed", "unsettled", "bytes")
             return {f"verify_{name}": None for name in names}
         return {
-            "verify_at": last.at_ms / 1000 + last.seconds,
+            "verify_at": self._whole_at,
             "verify_found": last.found,
             "verify_resolved": last.resolved,
             "verify_failed": last.failed,
@@ -172,8 +199,13 @@ class Verifier:
 
     async def _run(self, peers: Mapping[str, Peer], job: Job) -> Report:
         self._note(Progress(int(time.time() * 1000), "", 0, len(peers), 0, 0, 0))
-        self.last = await ensure_eventual_consistency(self._local, peers, job, self._note)
-        return self.last
+        report = await ensure_eventual_consistency(self._local, peers, job, self._note)
+        self.last = report
+        if job.boards is None:
+            self._whole = report
+            if report.is_whole:
+                self._whole_at = report.at_ms / 1000 + report.seconds
+        return report
 
     def _note(self, progress: Progress) -> None:
         self.progress = progress
@@ -190,7 +222,8 @@ class Verifier:
             if not self._may_run():
                 continue
             try:
-                await self.run(repair=True)
+                # Nobody looks at what it is about to do.
+                await self.run(repair=True, needs_majority=True)
             except AlreadyRunningError:
                 continue
             except Exception:  # noqa: BLE001  # the next time it may work

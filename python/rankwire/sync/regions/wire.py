@@ -20,8 +20,8 @@ MOST_ROWS: Final = 1000 + MOST_ORIGINS
 MOST_REGIONS: Final = 64
 MOST_WAIT_MS: Final = 500
 """Of a pull. Whoever asks for more waits so long."""
-REQUEST_BYTES: Final = 1024**2
-"""Largest request."""
+REQUEST_BYTES: Final = 4 * 1024**2
+"""Largest request, inflated: more than what is bounded here and in `compare_wire` comes to."""
 ANSWER_BYTES: Final = 16 * 1024**2
 """Largest answer, inflated."""
 
@@ -101,17 +101,18 @@ class PullAnswer(msgspec.Struct, frozen=True):
 
 
 class AwaitRequest(msgspec.Struct, frozen=True):
-    """Asks a region to answer when its journal has a batch and all before it of its origin."""
+    """Asks a region to answer when its journal has one of these batches and all before it."""
 
-    origin: Id
-    number: Id
+    wanted: Vector
     wait_ms: Count
 
 
 class AwaitAnswer(msgspec.Struct, frozen=True):
-    """The journal durably has all up to this number."""
+    """The journal durably has all up to these numbers, of the origins that were asked for."""
 
-    number: Count
+    vector: Vector
+    region: Name
+    """Whose journal, so that nobody takes an address that leads elsewhere for that region's."""
 
 
 class PromiseRequest(msgspec.Struct, frozen=True):
@@ -137,10 +138,6 @@ class PromiseAnswer(msgspec.Struct, frozen=True):
     """Why the region did not become the primary."""
 
 
-Answers = list[tuple[bytes, bytes, bytes]]
-"""Hash of a key, digest of the request, answer."""
-
-
 def encode(message: msgspec.Struct) -> bytes:
     """Encode a message."""
     return _encoder.encode(message)
@@ -150,16 +147,6 @@ def decode(body: bytes, kind: type[_T]) -> _T:
     """Decode a message of this kind. Raises ValueError if it is none."""
     # msgspec's errors are ValueErrors already.
     return msgspec.msgpack.decode(body, type=kind)
-
-
-def pack_answers(answers: Answers) -> bytes:
-    """Encode what goes with a batch; nothing for nothing."""
-    return _encoder.encode(answers) if answers else b""
-
-
-def answers_of(row: Pulled) -> Answers:
-    """Decode what goes with a batch. Raises ValueError."""
-    return msgspec.msgpack.decode(row.answers, type=Answers) if row.answers else []
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -41,6 +41,11 @@ run "names_and_regions_fit" {
   command = plan
 
   assert {
+    condition     = { for name, region in output.nodes : name => [region.settings["RANKWIRE_REGIONS_MODE"], region.settings["RANKWIRE_REGIONS_PRIMARY"]] } == { eu = ["primary", "eu"], us = ["primary", "eu"] }
+    error_message = "One region takes writes, and all agree which: the one that DNS answers."
+  }
+
+  assert {
     condition     = keys(module.global.health_checks) == ["eu", "us"] && keys(module.global.alarms) == keys(module.global.health_checks)
     error_message = "Each region must have a check and an alarm."
   }

@@ -6,13 +6,15 @@ mock_provider "aws" {
 }
 
 variables {
-  name        = "eu"
-  peers       = ["us", "ap"]
-  domain      = "scores.example.com"
-  zone_id     = "Z0SERVICE"
-  cidr        = "10.1.0.0/16"
-  cache_token = "0123456789abcdef0123456789abcdef"
-  tags        = { CostCenter = "games", Environment = "test" }
+  name          = "eu"
+  peers         = ["us", "ap"]
+  primary       = "eu"
+  domain        = "scores.example.com"
+  zone_id       = "Z0SERVICE"
+  cidr          = "10.1.0.0/16"
+  trusted_cidrs = ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.3/32", "198.51.100.0/24"]
+  cache_token   = "0123456789abcdef0123456789abcdef"
+  tags          = { CostCenter = "games", Environment = "test" }
 }
 
 run "a_wrong_name" {
@@ -53,6 +55,36 @@ run "itself_as_a_peer" {
   }
 
   expect_failures = [var.peers]
+}
+
+run "a_mode_that_is_none" {
+  command = plan
+
+  variables {
+    mode = "standby"
+  }
+
+  expect_failures = [var.mode]
+}
+
+run "a_primary_elsewhere" {
+  command = plan
+
+  variables {
+    primary = "sa"
+  }
+
+  expect_failures = [var.primary]
+}
+
+run "nobody_to_trust" {
+  command = plan
+
+  variables {
+    trusted_cidrs = []
+  }
+
+  expect_failures = [var.trusted_cidrs]
 }
 
 run "no_peers" {

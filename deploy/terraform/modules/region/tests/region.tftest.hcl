@@ -30,13 +30,15 @@ override_resource {
 }
 
 variables {
-  name        = "eu"
-  peers       = ["us", "ap"]
-  domain      = "scores.example.com"
-  zone_id     = "Z0SERVICE"
-  cidr        = "10.1.0.0/16"
-  cache_token = "0123456789abcdef0123456789abcdef"
-  tags        = { CostCenter = "games", Environment = "test" }
+  name          = "eu"
+  peers         = ["us", "ap"]
+  primary       = "eu"
+  domain        = "scores.example.com"
+  zone_id       = "Z0SERVICE"
+  cidr          = "10.1.0.0/16"
+  trusted_cidrs = ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.3/32", "198.51.100.0/24"]
+  cache_token   = "0123456789abcdef0123456789abcdef"
+  tags          = { CostCenter = "games", Environment = "test" }
 }
 
 run "three_zones_of_three_subnets" {
@@ -101,8 +103,13 @@ run "one_door_with_tls" {
   }
 
   assert {
-    condition     = one(one(aws_lb_listener_rule.live.condition).path_pattern).values == toset(["/connection/websocket"]) && one(one(aws_lb_listener_rule.inside.condition).path_pattern).values == toset(["/metrics"]) && aws_lb_listener_rule.inside.action[0].fixed_response[0].status_code == "404"
+    condition     = one(one(aws_lb_listener_rule.live.condition).path_pattern).values == toset(["/connection/websocket"]) && one(one(aws_lb_listener_rule.inside.condition).path_pattern).values == toset(["/metrics", "/v1/digest", "/v1/ops/*", "/v1/regions", "/v1/regions/*"]) && aws_lb_listener_rule.inside.action[0].fixed_response[0].status_code == "404"
     error_message = "Live connections go by their path, and figures stay inside."
+  }
+
+  assert {
+    condition     = sort(flatten([for rule in aws_lb_listener_rule.regions : [for each in rule.condition : each.source_ip[0].values if length(each.source_ip) > 0]])) == var.trusted_cidrs && alltrue([for rule in aws_lb_listener_rule.regions : rule.priority < aws_lb_listener_rule.inside.priority && sum([for each in rule.condition : length(each.source_ip) > 0 ? length(each.source_ip[0].values) : length(each.path_pattern[0].values)]) <= 5])
+    error_message = "Only who is trusted may ask about regions, and no rule may have more than five values."
   }
 
   assert {
@@ -167,7 +174,10 @@ run "helm_gets_settings" {
       RANKWIRE_OPS_ARCHIVE_URL  = "s3://archive/journal?region=eu-central-1"
       RANKWIRE_OPS_DATABASE_SKU = "rds-pg:db.m6g.xlarge"
       RANKWIRE_OPS_REDIS_SKU    = "cache-redis:cache.r7g.large"
+      RANKWIRE_AUTH_MODE        = "keys"
       RANKWIRE_REGIONS_NAME     = "eu"
+      RANKWIRE_REGIONS_MODE     = "active-active"
+      RANKWIRE_REGIONS_PRIMARY  = "eu"
       RANKWIRE_REGIONS_PEERS    = "ap=https://ap.scores.example.com us=https://us.scores.example.com"
     }
     error_message = "Nodes need these settings."

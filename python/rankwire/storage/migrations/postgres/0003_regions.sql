@@ -37,7 +37,9 @@ CREATE TABLE region_state (
     is_open        boolean NOT NULL DEFAULT false, -- whether this region, as the primary, may begin
     lease_until    timestamptz NOT NULL DEFAULT '-infinity', -- and until when it may go on
     out_reason     text,                           -- why an operator has taken the region out
-    stable         jsonb NOT NULL DEFAULT '{}'     -- what all regions have: {origin: number}
+    stable         jsonb NOT NULL DEFAULT '{}',    -- what all regions have: {origin: number}
+    -- Whether this database has ever had all that each other region had.
+    was_level      boolean NOT NULL DEFAULT false
 );
 
 INSERT INTO region_state DEFAULT VALUES;
