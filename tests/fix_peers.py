@@ -78,6 +78,12 @@ class Node:
         await self.regions.start(self.engine)
         assert await asyncio.to_thread(self.region.wait_level, PATIENCE_SECONDS)
 
+    async def reign(self) -> None:
+        """Be the first primary, whether the other regions are there or not."""
+        assert self.journal.begin()
+        assert self.journal.extend_lease(1, None)
+        await eventually(lambda: self.regions.may_name, "a primary")
+
     async def stop(self) -> None:
         """End as the server does."""
         self.is_stopped = True
@@ -295,6 +301,10 @@ class World:
         first = self.places[self._names[0]].node
         await eventually(lambda: first.regions.may_name, "a primary")
         await eventually(self.all_heard, "regions that hear of each other")
+        await eventually(
+            lambda: all(node.regions.primary == first.settings.name for node in self.nodes),
+            "a primary that all know",
+        )
 
     def all_heard(self) -> bool:
         """Whether every node knows every link to be well."""
@@ -326,6 +336,18 @@ class World:
         await eventually(self.all_heard, "regions that hear of each other")
         acks = [acks for node in self.nodes for acks in node.regions.acks.values()]
         await eventually(lambda: all(each.trouble is None for each in acks), "no old troubles")
+
+    def snapshot(self, name: str) -> Database:
+        """Copy the database of a region that is stopped."""
+        copy = Database(self.server, next(_NAMES))
+        self.server.sql(f"CREATE DATABASE {copy.name} TEMPLATE {self.places[name].database.name}")
+        return copy
+
+    def restore(self, name: str, copy: Database) -> None:
+        """Put a copy in the place of the database of a region that is stopped."""
+        place = self.places[name]
+        self.server.sql(f"DROP DATABASE {place.database.name} WITH (FORCE)")
+        place.database = copy
 
     def part(self, name: str) -> None:
         """Cut a region off from all others."""

@@ -26,7 +26,8 @@ SECRET_CHARACTERS: Final = 32
 NAME_RULE: Final = "1 to 32 of a-z, 0-9 and '-'"
 """What a region's name is."""
 
-_matches_name: Final = re.compile(r"[a-z0-9-]{1,32}").fullmatch
+is_name: Final = re.compile(r"[a-z0-9-]{1,32}").fullmatch
+"""Tells whether a region may be called so."""
 # What goes into a header as it stands.
 _is_secret: Final = re.compile(rf"[!-~]{{{SECRET_CHARACTERS},1024}}").fullmatch
 
@@ -135,11 +136,6 @@ class Regions(msgspec.Struct, frozen=True):
     def chosen_primary(self) -> str:
         """Which region is primary at first, and after a failback."""
         return self.primary or self.all_names[0]
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a region can be called so."""
-    return bool(_matches_name(text))
 
 
 def clashes(values: Mapping[str, Any], place: Callable[..., str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fix_postgres import Postgres, fresh_database
+from fix_postgres import Database, Postgres, fresh_database
 from fix_server import Reply, Server, making_servers, until
 from rankwire.sync.regions.peers import MOST_PASSED_ON
 
@@ -103,12 +103,20 @@ def us(
     """The region `us` in mode `primary`; its primary is `eu`."""
     place = tmp_path_factory.mktemp("us")
     with fresh_database(postgres_server) as database, making_servers(place) as make:
-        yield make(
+        server = make(
             *("--storage-url", database.url, "--regions-name", "us", "--regions-mode", "primary"),
             *("--regions-peers", f"eu=http://127.0.0.1:{primary.server_port}"),
             *("--regions-secret", SECRET, "--regions-verify-seconds", "0"),
             *("--regions-forward-seconds", "0.5"),
         ).start()
+        _follow_eu(server, database)
+        yield server
+
+
+def _follow_eu(server: Server, database: Database) -> None:
+    """Let a region know its primary, as if that had told it."""
+    database.sql("UPDATE region_state SET epoch = 1, primary_region = 'eu'")
+    until(lambda: server.get("/v1/regions").json()["primary"] == "eu", "a primary")
 
 
 def _kind(reply: Reply) -> tuple[int, str]:
@@ -283,7 +291,7 @@ def test_without_a_primary_that_listens_writes_are_refused_and_reads_go_on(
                 *("--storage-url", database.url, "--regions-name", "us"),
                 *("--regions-peers", f"eu=http://127.0.0.1:{port}", "--regions-secret", SECRET),
             ).start()
-            until(lambda: server.get("/v1/regions").json()["primary"] == "eu", "a primary")
+            _follow_eu(server, database)
             reply = server.call("PUT", "/v1/boards/b", {})
             assert _kind(reply) == (503, "primary-unreachable")
             detail = reply.json()["detail"]

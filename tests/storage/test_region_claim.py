@@ -90,6 +90,16 @@ def test_the_database_of_another_region_is_refused(
     Node(postgres.url, region="eu").storage.close()
 
 
+@pytest.mark.parametrize("name", ["US East!", "", "x" * 33])
+def test_a_database_is_given_no_name_that_settings_cannot_say(
+    postgres: Database, name: str
+) -> None:
+    Node(postgres.url, region="eu").storage.close()
+    with pytest.raises(StorageError, match="a region cannot be called"):
+        adopt(Storage(url=postgres.url), name)
+    assert postgres.sql("SELECT region FROM cluster") == [("eu",)]
+
+
 def test_a_copy_becomes_another_regions(pair: list[Place]) -> None:
     """As one that a region lost all of its own with; its old runs are its own again."""
     eu, us = pair
@@ -98,7 +108,7 @@ def test_a_copy_becomes_another_regions(pair: list[Place]) -> None:
     us.nodes[0].catch_up()
     us.nodes[0].submit("a", "ann", 1)
     boards = us.nodes[0].boards
-    us.journal.begin("us")
+    assert us.journal.begin()
     assert us.journal.extend_lease(1, None)
     ((cluster,),) = us.sql("SELECT id FROM cluster")
     # What the region commits after the copy was made.
@@ -167,7 +177,7 @@ def test_a_backup_knows_its_region(pair: list[Place], tmp_path: Path, new_place:
     us.pull(eu)
     node.catch_up()
     node.submit("a", "cem", 3)
-    us.journal.begin("us")
+    assert us.journal.begin()
     _save(us.url, tmp_path / "file")
     restored = new_place("postgres")
     _restore(tmp_path / "file", restored.settings)

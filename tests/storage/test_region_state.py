@@ -33,7 +33,7 @@ def journal(postgres: Database) -> Iterator[RegionJournal]:
 
 def _open(journal: RegionJournal) -> None:
     """Let the region be the primary of epoch 1, with no end."""
-    journal.begin("eu")
+    assert journal.begin()
     assert journal.extend_lease(1, None)
 
 
@@ -45,15 +45,15 @@ def _node(database: Database, epoch: int = 1) -> Node:
 
 def test_the_first_primary_is_noted_once(journal: RegionJournal) -> None:
     assert (journal.state().epoch, journal.state().primary) == (0, "")
-    journal.begin("us")
-    journal.begin("eu")
+    assert journal.promise(1, "us")
+    assert not journal.begin()
     state = journal.state()
     assert (state.epoch, state.primary, state.is_open, state.is_primary) == (1, "us", False, False)
 
 
 def test_a_primary_acts_as_long_as_its_lease(journal: RegionJournal, postgres: Database) -> None:
     """By the database's clock."""
-    journal.begin("eu")
+    assert journal.begin()
     assert journal.state().lease_until_ms == -math.inf
     with _node(postgres) as node:
         with pytest.raises(FencedError):
@@ -97,22 +97,33 @@ def test_a_promise_ends_the_term(journal: RegionJournal, postgres: Database) -> 
 
 
 def test_a_promise_is_given_once(journal: RegionJournal) -> None:
-    """To a lost answer it may be asked for again; to another region, or to an older one, never."""
+    """To a lost answer it may be asked for again; to an older one never."""
     _open(journal)
-    assert not journal.promise(1, "us")
     assert journal.promise(1, "eu")
     assert journal.state().is_primary
     assert journal.promise(5, "us")
     assert journal.promise(5, "us")
-    assert not journal.promise(5, "ap")
-    assert not journal.promise(4, "eu")
+    assert not journal.promise(4, "us-2")
     assert journal.state().primary == "us"
+
+
+def test_of_two_primaries_of_one_epoch_the_later_name_counts(journal: RegionJournal) -> None:
+    """In the order of bytes, whatever the language of the database."""
+    _open(journal)
+    assert not journal.promise(1, "ap")
+    assert not journal.promise(1, "-us")
+    assert journal.state().is_primary
+    assert journal.promise(1, "us")
+    assert not journal.state().is_primary
+    assert not journal.open_primary(1)
+    assert not journal.promise(1, "eu")
+    assert journal.promise(2, "ap")
 
 
 def test_a_region_becomes_primary_in_its_own_epoch_only(
     journal: RegionJournal, postgres: Database
 ) -> None:
-    journal.begin("us")
+    assert journal.promise(1, "us")
     assert journal.promise(2, "eu")
     assert not journal.extend_lease(2, None), "before it is open"
     assert journal.open_primary(2)
@@ -149,7 +160,7 @@ def _sealed_drop(node: Node) -> _core.Sealed:
 
 
 def test_repairs_are_not_fenced(journal: RegionJournal, postgres: Database) -> None:
-    journal.begin("us")
+    assert journal.promise(1, "us")
     with _node(postgres) as node:
         node.storage.append(Batch(1, b"x", is_repair=True))
         with pytest.raises(FencedError):

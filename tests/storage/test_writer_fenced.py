@@ -20,7 +20,7 @@ async def test_a_write_that_only_the_primary_may_commit_is_refused(postgres: Dat
     storage = PostgresStorage(kept, region="eu", fenced="all")
     told: list[tuple[int, bool]] = []
     with RegionJournal(kept, "eu") as journal:
-        journal.begin("us")
+        assert journal.promise(1, "us")
         writes: list[asyncio.Future[None]] = []
 
         def fenced() -> None:

@@ -195,9 +195,9 @@ async def test_server_is_ready_and_stops_at_once_while_others_are_away(
     world = await new_world("eu", "us")
     world.part("eu")
     node = await world["eu"].add()
-    await eventually(lambda: node.regions.may_name, "a primary of two, which needs no lease")
-    await node.create("b")
     await eventually(lambda: node.regions.status().leads, "a leader")
+    await node.reign()
+    await node.create("b")
     assert await node.submit("b", "m", 1)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await node.stop()

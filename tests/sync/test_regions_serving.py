@@ -57,7 +57,7 @@ async def test_waiting_pull_is_answered_when_something_is_committed(
     monkeypatch.setattr(serving, "MOST_WAIT_MS", 600_000)
     world = await new_world("eu", "us")
     node = await world["eu"].add()
-    await eventually(lambda: node.regions.may_name, "a primary")
+    await node.reign()
     waiting = asyncio.create_task(pull(node, wait_ms=600_000))
     acknowledged = asyncio.create_task(wait(node, node.engine.origin, 1))
     await asyncio.sleep(0.2)
@@ -137,7 +137,7 @@ async def test_what_is_wrong_is_refused(new_world: NewWorld) -> None:
 async def test_newer_primary_is_believed_also_of_who_only_asks(new_world: NewWorld) -> None:
     world = await new_world("eu", "us")
     node = await world["eu"].add()
-    await eventually(lambda: node.regions.may_name, "a primary")
+    await node.reign()
     answer = await pull(node, epoch=4, primary="us", wait_ms=0)
     assert (answer.epoch, answer.primary) == (4, "us")
     assert node.regions.primary == "us"
@@ -149,7 +149,7 @@ async def test_engine_that_is_behind_does_not_hide_what_the_journal_has(
 ) -> None:
     world = await new_world("eu", "us")
     node = await world["eu"].add()
-    await eventually(lambda: node.regions.may_name, "a primary")
+    await node.reign()
     await node.create("b")
     origin, number = node.engine.origin, node.engine.last()
     # Another one of the region, whose engine follows no more.

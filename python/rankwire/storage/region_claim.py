@@ -81,7 +81,7 @@ def adopt(kept: settings.Storage, region: str) -> None:
     on between the regions before. Raises StorageError.
     """
     if not is_name(region):
-        raise StorageError(f"no region can be called {region!r}, allowed is {NAME_RULE}")
+        raise StorageError(f"a region cannot be called {region!r}: allowed is {NAME_RULE}")
     with once(Link(kept, "adopt"), "adopt the database") as connection:
         migrate(connection, migrations("postgres"))
         with connection.transaction():

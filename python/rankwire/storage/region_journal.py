@@ -122,6 +122,10 @@ _BEGIN_NAMES: Final = """
 INSERT INTO names SELECT * FROM unnest(%s::text[], %s::bigint[]) AS given (name) ORDER BY name
 ON CONFLICT DO NOTHING
 """
+_OTHER_BOARDS: Final = """
+SELECT name FROM names JOIN unnest(%s::text[], %s::bigint[]) AS given (name, board) USING (name)
+WHERE names.board <> given.board ORDER BY name
+"""
 
 _answers: Final = msgspec.msgpack.Decoder(Answers)
 
@@ -201,11 +205,12 @@ class RegionJournal(RegionStates):
         )
         return Served(*differ.about, batches, known, differ.lacks, differ.gone, more)
 
-    def insert(self, origins: Sequence[OriginRow], batches: Sequence[ForeignBatch]) -> None:
+    def insert(self, origins: Sequence[OriginRow], batches: Sequence[ForeignBatch]) -> list[str]:
         """Add batches of other journals to this one, all or nothing.
 
         `origins` tells of those that they come from, and of others if there is news of them.
-        Batches that are there are skipped. Raises CorruptError if one cannot be read.
+        Batches that are there are skipped. Gives the names of boards that they begin and that
+        another board has here. Raises CorruptError if one cannot be read.
         """
         # Before anybody waits for what follows.
         names = {(each.origin, each.number): _core.names_of(*_key(each)) for each in batches}
@@ -217,12 +222,12 @@ class RegionJournal(RegionStates):
             fresh = _fresh(reached, batches)
             self._note_origins(connection, origins, reached, {each.origin for each in fresh})
             if not fresh:
-                return
+                return []
             columns = list(map(list, zip(*map(msgspec.structs.astuple, fresh), strict=True)))
             connection.execute(_INSERT, columns)
             places = [(each.origin, each.number) for each in fresh]
             _keep(connection, [answer for place in places for answer in answers[place]])
-            _name(connection, [names[place] for place in places])
+            return _name(connection, [names[place] for place in places])
 
     def _note_origins(
         self,
@@ -366,8 +371,8 @@ def _keep(connection: Connection, answers: Answers) -> None:
 
 def _name(
     connection: Connection, batches: Iterable[tuple[list[tuple[str, int]], list[int]]]
-) -> None:
-    """Follow what batches begin and end, in their order."""
+) -> list[str]:
+    """Follow what batches begin and end, in their order; give the names that others have."""
     names: dict[str, int] = {}
     gone: list[int] = []
     for created, dropped in batches:
@@ -378,5 +383,8 @@ def _name(
             names.setdefault(name, board)
     if gone:
         connection.execute(_END_NAMES, (gone,))
-    if names:
-        connection.execute(_BEGIN_NAMES, (list(names), list(names.values())))
+    if not names:
+        return []
+    given = (list(names), list(names.values()))
+    connection.execute(_BEGIN_NAMES, given)
+    return [name for (name,) in connection.execute(_OTHER_BOARDS, given).fetchall()]

@@ -86,9 +86,9 @@ class RegionState(msgspec.Struct, frozen=True):
 
     region: str
     epoch: int
-    """0 before `begin`."""
+    """0 while there has been no primary."""
     primary: str
-    """Empty before `begin`."""
+    """Empty while there has been none."""
     is_open: bool
     """Whether this region acts as the primary of this epoch, as long as the lease lasts."""
     lease_until_ms: float
@@ -102,6 +102,11 @@ class RegionState(msgspec.Struct, frozen=True):
     """The database's time now."""
     was_level: bool = False
     """Whether this database has ever had all that each other region had."""
+
+    @property
+    def ballot(self) -> tuple[int, str]:
+        """What is compared to find the newer one of two primaries."""
+        return self.epoch, self.primary
 
     @property
     def is_primary(self) -> bool:

@@ -1,9 +1,10 @@
 """What a region's database says of the region: who is primary, who leads, what links are like.
 
-One region at a time is the primary of an *epoch*. What only the primary may commit is fenced where
-it is committed: the append looks at the row that is kept here, under a lock that everything which
-ends a primary's term takes alone. So once `promise` has returned True, nothing of an earlier epoch
-commits in this database any more, whatever its nodes believe.
+One region at a time is the primary of an *epoch*. What is newer is decided by the pair of both: of
+two regions that take the same number the later name counts. What only the primary may commit is
+fenced where it is committed: the append looks at the row that is kept here, under a lock that
+everything which ends a primary's term takes alone. So once `promise` has returned True, nothing of
+an earlier epoch commits in this database any more, whatever its nodes believe.
 
 The lease is looked at when an append begins. One whose commit then hangs, on a disk that has
 stopped for a while, may become durable after the lease; where a promise was given there is no gap.
@@ -36,14 +37,13 @@ SELECT region, level_ms, contact_ms, drift_ms, behind, lacking, trouble, epoch F
 ORDER BY region
 """
 _BEGIN: Final = """
-UPDATE region_state SET epoch = 1, primary_region = %(primary)s, is_open = %(primary)s = %(region)s
-WHERE epoch = 0
+UPDATE region_state SET epoch = 1, primary_region = %(region)s, is_open = true WHERE epoch = 0
 """
 _CLOSE_FENCE: Final = "SELECT close_fence()"
 _PROMISE: Final = """
 UPDATE region_state
 SET epoch = %(epoch)s, primary_region = %(primary)s, is_open = false, lease_until = '-infinity'
-WHERE epoch < %(epoch)s
+WHERE (epoch, primary_region) < (%(epoch)s, %(primary)s)
 """
 _STANDS: Final = "SELECT epoch = %s AND primary_region = %s FROM region_state"
 _OPEN: Final = """
@@ -58,6 +58,11 @@ UPDATE region_state SET lease_until = CASE
     ELSE greatest(lease_until, to_timestamp(%(until)s::float8 / 1000))
 END
 WHERE epoch = %(epoch)s AND primary_region = %(region)s AND is_open
+"""
+_END_LEASE: Final = """
+UPDATE region_state SET lease_until = '-infinity'
+WHERE lease_until <> 'infinity'
+  AND lease_until > clock_timestamp() + make_interval(secs => %s)
 """
 _SET_OUT: Final = "UPDATE region_state SET out_reason = %s"
 _SAVE_STABLE: Final = """
@@ -160,16 +165,19 @@ class RegionStates:
             was_level,
         )
 
-    def begin(self, primary: str) -> None:
-        """Take note of the first primary, in epoch 1, unless there has been one already."""
+    def begin(self) -> bool:
+        """Open epoch 1 with this region as the first primary; False if there is one already.
+
+        Whoever asks for it knows that no region has a primary, and that no other one begins.
+        """
         with self._state.use("begin the first epoch") as connection:
-            connection.execute(_BEGIN, {"primary": primary, "region": self.region})
+            return connection.execute(_BEGIN, {"region": self.region}).rowcount > 0
 
     def promise(self, epoch: int, primary: str) -> bool:
         """Follow a primary, and no earlier one from now on; tell whether that is promised.
 
-        Not if an epoch as high is known, unless it is this very one. Waits for appends of the
-        primary so far that are under way.
+        Not if a newer one is known: one of a larger epoch, or of the same epoch and a name that
+        sorts later. Waits for appends of the primary so far that are under way.
         """
         told = {"epoch": epoch, "primary": primary}
         with self._state.use("promise") as connection, connection.transaction():
@@ -192,6 +200,11 @@ class RegionStates:
         told = {"epoch": epoch, "region": self.region, "until": until_ms}
         with self._state.use("extend the lease") as connection:
             return connection.execute(_EXTEND, told).rowcount > 0
+
+    def end_lease(self, most_seconds: float) -> None:
+        """End a lease that goes on for longer than one can: the clock was set back."""
+        with self._state.use("end the lease") as connection:
+            connection.execute(_END_LEASE, (most_seconds,))
 
     def set_out(self, reason: str | None) -> None:
         """Note why an operator takes the region out, or that it is in again."""

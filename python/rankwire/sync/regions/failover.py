@@ -1,8 +1,9 @@
 """How a region becomes the primary, coordinated by one of its own nodes.
 
-An epoch belongs to one region: numbers are dealt out so that no two regions take the same one. A
-region that has promised an epoch takes no older primary any more, so what an old primary may still
-do ends with its lease, and any two majorities share a region. The order: ask everybody; promise;
+What is newer is decided by the pair of an epoch and its primary, so two regions that take the same
+number at the same time do not both win (as ballots in Lamport's "The Part-Time Parliament"). A
+region that has promised takes no older primary any more, so what an old primary may still do ends
+with its lease, and any two majorities share a region. The order: ask everybody; promise;
 let leases of whoever did not promise run out; have all that anybody had; open.
 A failover that fails leaves the promises as they are: it has to be tried again, here or elsewhere.
 """
@@ -18,6 +19,7 @@ import structlog
 
 from rankwire.sync.regions.errors import FailoverError, PeerError
 from rankwire.sync.regions.levels import quorum
+from rankwire.sync.regions.state import LEASE_MARGIN_SECONDS
 from rankwire.sync.regions.status import FailoverReport, Step
 from rankwire.sync.regions.wire import PromiseAnswer, PromiseRequest, decode, encode
 
@@ -30,13 +32,9 @@ _PROMISE_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 1.0
 # For a region that is asked to take over itself, all of it.
 _TAKE_SECONDS: Final = 120.0
-# After the end of a lease, for what was sent just before it.
-_MARGIN_SECONDS: Final = 1.0
 _CATCH_UP_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.1
 _LEASE_STARTS_SECONDS: Final = 10.0
-# With fewer regions there are no leases.
-_FEWEST_FOR_LEASES: Final = 3
 
 _Ask = Callable[[int, Collection[str]], Awaitable[list[PromiseAnswer]]]
 """Asks regions to promise an epoch."""
@@ -55,6 +53,7 @@ class Failover:
         self._settings = here.settings
         self._journal = here.journal
         self._threads = here.threads
+        self._urgent = here.urgent
         self._state = here.state
         self._peers = peers
         self._find_faults = find_faults
@@ -66,9 +65,14 @@ class Failover:
         if request.take:
             return encode(await self._take_over())
         promised = False
-        if request.epoch:
+        problem = self._state.doubt(request.epoch, request.primary)
+        names = self._settings.all_names
+        if not problem and request.names and request.names != names:
+            # What is a majority there may be none here.
+            problem = f"its regions are {', '.join(request.names)}, and here {', '.join(names)}"
+        if request.epoch and not problem:
             promised = await self._promise_here(request.epoch, request.primary)
-        return encode(await self._answer(promised))
+        return encode(await self._answer(promised, problem or ""))
 
     async def run(self, *, force: bool) -> FailoverReport:
         """Make this region the primary. Raises FailoverError, StorageError."""
@@ -98,7 +102,7 @@ class Failover:
         return FailoverReport(target, row.primary, answer.epoch, [step], 0)
 
     async def _promise_here(self, epoch: int, primary: str) -> bool:
-        promised = await self._threads.run(self._journal.promise, epoch, primary)
+        promised = await self._urgent.run(self._journal.promise, epoch, primary)
         await self._state.refresh()
         return promised
 
@@ -132,7 +136,8 @@ class Failover:
         When most have answered, the rest has little time left: a region that is silent must not
         hold up a failover.
         """
-        body = encode(PromiseRequest(epoch, self._settings.name))
+        names = self._settings.all_names
+        body = encode(PromiseRequest(epoch, self._settings.name, names=names))
         peers = [peer for name, peer in self._peers.items() if name in names]
         asking = {asyncio.create_task(self._ask_one(peer, body)) for peer in peers}
         answers: list[PromiseAnswer] = []
@@ -159,7 +164,12 @@ class Failover:
         except (PeerError, ValueError) as error:
             _log.warning("no promise", region=peer.name, reason=str(error))
             return None
-        return answer if answer.region == peer.name else None
+        problem = self._state.doubt(answer.epoch, answer.primary) or answer.problem
+        if problem or answer.region != peer.name:
+            reason = problem or f"region {answer.region} answered"
+            _log.warning("no promise", region=peer.name, reason=reason)
+            return None
+        return answer
 
 
 class _Attempt:
@@ -167,10 +177,10 @@ class _Attempt:
 
     def __init__(self, here: Here, ask: _Ask, *, force: bool) -> None:
         self._name = here.settings.name
-        self._names = here.settings.all_names
         self._lease_seconds = here.settings.lease_seconds
         self._journal = here.journal
         self._threads = here.threads
+        self._urgent = here.urgent
         self._state = here.state
         self._peers = here.peers
         self._regions = len(here.peers) + 1
@@ -188,8 +198,8 @@ class _Attempt:
         newest, before = max(known)
         self._note(f"{len(answers) + 1} of {self._regions} regions answer")
         self._need_majority(len(answers) + 1, "answer")
-        epoch = next_epoch(newest, self._names, self._name)
-        if not await self._threads.run(self._journal.promise, epoch, self._name):
+        epoch = newest + 1
+        if not await self._urgent.run(self._journal.promise, epoch, self._name):
             raise FailoverError("another failover is under way: this region has promised elsewhere")
         # Who is silent would only cost time.
         there = [answer.region for answer in answers]
@@ -197,9 +207,9 @@ class _Attempt:
         self._note(f"{len(promises) + 1} of {self._regions} regions promise epoch {epoch}")
         self._need_majority(len(promises) + 1, "promise")
         count = len(promises) + 1
-        if _FEWEST_FOR_LEASES <= self._regions != count:
+        if count != self._regions:
             # Whoever did not promise may be a primary, also one that nobody here remembers.
-            await asyncio.sleep(self._lease_seconds + _MARGIN_SECONDS)
+            await asyncio.sleep(self._lease_seconds + LEASE_MARGIN_SECONDS)
             self._note("every lease that there may have been is over")
         lost = await self._catch_up(union([answer.vector for answer in promises]))
         await self._open(epoch, has_majority=count >= quorum(self._regions))
@@ -230,11 +240,11 @@ class _Attempt:
         return lacking
 
     async def _open(self, epoch: int, *, has_majority: bool) -> None:
-        if not await self._threads.run(self._journal.open_primary, epoch):
+        if not await self._urgent.run(self._journal.open_primary, epoch):
             raise FailoverError("another region has become primary meanwhile")
         if not has_majority:
             # By force: there is no majority to hold a lease with.
-            await self._threads.run(self._journal.extend_lease, epoch, None)
+            await self._urgent.run(self._journal.extend_lease, epoch, None)
         deadline = monotonic() + _LEASE_STARTS_SECONDS
         await self._state.refresh()
         while not self._state.is_primary and monotonic() < deadline:
@@ -249,17 +259,6 @@ class _Attempt:
 
     def _note(self, what: str) -> None:
         self._steps.append(Step(what, (monotonic() - self._began) * 1000))
-
-
-def next_epoch(newest: int, names: Sequence[str], name: str) -> int:
-    """Give the first epoch after the newest one that belongs to a region.
-
-    Each region has every n-th number, so that two never take the same one (as ballots are numbered
-    in Lamport's "The Part-Time Parliament").
-    """
-    place = sorted(names).index(name)
-    epoch = newest + 1
-    return epoch + (place - epoch) % len(names)
 
 
 def union(vectors: Sequence[Mapping[int, int]]) -> dict[int, int]:

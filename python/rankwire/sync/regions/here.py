@@ -21,7 +21,9 @@ class Here:
     journal: RegionJournal
     """The region's; blocks."""
     threads: Threads
-    """For what blocks."""
+    """For what blocks, and may wait for slow reads of the journal."""
+    urgent: Threads
+    """For the region's row: a lease that waits behind reads runs out."""
     region: Region
     """What the node knows of the region's other nodes, and of its own engine."""
     arrivals: Arrivals

@@ -38,6 +38,8 @@ class Taken(NamedTuple):
     bytes: int
     pointers: Sequence[Pulled]
     """What stands behind the last batch: others should bring it soon."""
+    twice: list[str]
+    """Names of boards that began there and stand for another board here, some of them."""
 
 
 class Intake:
@@ -74,20 +76,21 @@ class Intake:
         sources = {row.origin: row for row in answer.origins}
         rest, pointers = _split(answer.batches)
         batches = size = 0
+        twice: list[str] = []
         while rest:
             ready = _before_pointer(rest, self.number_of)
             if ready:
-                stored = await self._store(sources, rest[:ready])
+                stored = await self._store(sources, rest[:ready], twice)
                 batches += len(stored)
                 size += sum(len(batch.batch) for batch in stored)
                 rest = rest[ready:]
             elif not await self._await(rest[0], patience):
-                return Taken(False, batches, size, pointers)
+                return Taken(False, batches, size, pointers, twice)
         await self._end(answer)
-        return Taken(True, batches, size, pointers)
+        return Taken(True, batches, size, pointers, twice)
 
     async def _store(
-        self, sources: Mapping[int, Origin], rows: Sequence[Pulled]
+        self, sources: Mapping[int, Origin], rows: Sequence[Pulled], twice: list[str]
     ) -> list[ForeignBatch]:
         async with self._storing:
             batches = self._new(rows)
@@ -100,7 +103,7 @@ class Intake:
             used = [sources[origin] for origin in origins]
             told = [OriginRow(row.origin, row.region, row.node, None) for row in used]
             try:
-                await self._threads.run(self._journal.insert, told, batches)
+                twice += await self._threads.run(self._journal.insert, told, batches)
             except _core.CorruptError as error:
                 raise PeerError(f"what it sent is damaged: {error.args[0]}") from error
             self._has |= {batch.origin: batch.number for batch in batches}

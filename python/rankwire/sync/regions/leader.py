@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
@@ -19,12 +20,13 @@ from rankwire.sync.regions.intake import Intake
 from rankwire.sync.regions.puller import Puller
 
 if TYPE_CHECKING:
+    from rankwire.storage.region_rows import RegionState
     from rankwire.sync.regions.here import Here
     from rankwire.sync.regions.peers import Peer
     from rankwire.sync.regions.puller import Link
 
 _TURN_SECONDS: Final = 0.5
-# With fewer regions no majority is left when one of two is away.
+# Of fewer none is a majority without all of them.
 _FEWEST_FOR_LEASES: Final = 3
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ class Leader:
         self._here = here
         self._journal = here.journal
         self._threads = here.threads
+        self._urgent = here.urgent
         self._state = here.state
         self._links = links
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,7 +81,7 @@ class Leader:
             await self._end()
 
     async def _turn(self) -> None:
-        if not await self._threads.run(self._journal.lead):
+        if not await self._urgent.run(self._journal.lead):
             await self._end()
         elif self._state.clock.is_known:
             intake = self._intake or await self._begin()
@@ -86,12 +89,17 @@ class Leader:
         self.trouble = None
 
     async def _begin(self) -> Intake:
+        row = await self._state.refresh()
+        self.stable = dict(row.stable)
+        if {link.region for link in row.links} != self._links.keys():
+            await self._forget(row)
         has = await self._threads.run(self._journal.vector)
         intake = Intake(self._here, has)
         work: list[Coroutine[Any, Any, None]] = []
         for link in self._links.values():
             # A new leader knows nothing of what the last one heard.
-            link.heard = link.agreed_ms = None
+            link.heard = link.agreed = None
+            link.was_level = False
             work.append(Puller(self._here, intake, link, self._direct).run())
             if self.beside is not None:
                 work.append(self.beside.run(link.peer))
@@ -99,6 +107,16 @@ class Leader:
         self._intake = intake
         _log.info("leads the region", pulls=list(self._links))
         return intake
+
+    async def _forget(self, row: RegionState) -> None:
+        """Other regions than before: what these all have is not known, and how many there are.
+
+        A lease without end was for fewer of them.
+        """
+        self.stable = {}
+        if row.lease_until_ms == math.inf and len(self._links) + 1 >= _FEWEST_FOR_LEASES:
+            await self._urgent.run(self._journal.extend_lease, row.epoch, row.clock_ms)
+            await self._state.refresh()
 
     async def _end(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -110,23 +128,45 @@ class Leader:
             _log.info("leads no more")
 
     async def _work(self, intake: Intake) -> None:
+        await self._begin_first()
         await self._hold_lease()
         vectors = [link.known for link in self._links.values()]
-        self.stable = stable_of(intake.vector(), vectors)
+        # While one is unknown, what was stable is so still: journals only grow.
+        if (found := stable_of(intake.vector(), vectors)) is not None:
+            self.stable = found
         rows = [link.row() for link in self._links.values()]
-        await self._threads.run(self._journal.save, self.stable, rows)
+        await self._urgent.run(self._journal.save, self.stable, rows)
+
+    async def _begin_first(self) -> None:
+        """Become the first primary, if the settings say so and every region agrees.
+
+        Every one has to say that it knows of none, and to be asked to the end: one that is away may
+        have boards already whose names would be taken again.
+        """
+        settings, state = self._here.settings, self._state
+        if state.epoch or settings.chosen_primary != settings.name:
+            return
+        now = state.clock.now()
+        if all(link.is_blank(now) for link in self._links.values()):
+            if await self._urgent.run(self._journal.begin):
+                _log.info("this region is the first primary")
+            await state.refresh()
 
     async def _hold_lease(self) -> None:
         row = self._state.row
         if row is None or not row.is_open or row.primary != row.region:
             return
-        agreed = [link.agreed_ms for link in self._links.values()]
-        until = lease_until(agreed, self._here.settings.lease_seconds)
+        agreed = [link.agreed for link in self._links.values()]
+        seconds = self._here.settings.lease_seconds
+        end = lease_end(agreed, seconds, monotonic(), runs=self._state.is_primary)
+        if end is None:
+            return
+        until = math.inf if math.isinf(end) else self._state.clock.not_after(end)
         # One without end was for fewer regions, or for one alone: with a majority it is not needed.
-        if until is None or (until <= row.lease_until_ms < math.inf) or until == row.lease_until_ms:
+        if until <= row.lease_until_ms < math.inf or until == row.lease_until_ms:
             return
         limit = None if math.isinf(until) else until
-        await self._threads.run(self._journal.extend_lease, row.epoch, limit)
+        await self._urgent.run(self._journal.extend_lease, row.epoch, limit)
         # A region that could not write can do so now.
         if not self._state.is_primary:
             await self._state.refresh()
@@ -141,27 +181,34 @@ class Leader:
         await self._end()
 
 
-def lease_until(agreed: Sequence[float | None], lease_seconds: float) -> float | None:
-    """Until when a primary may write, in milliseconds; None if it has no majority.
+def lease_end(
+    agreed: Sequence[float | None], lease_seconds: float, now: float, *, runs: bool
+) -> float | None:
+    """When the lease of a primary ends, by `time.monotonic`; None if it gets no longer.
 
     `agreed` has for each other region when the last request was sent that it answered without
     knowing a newer primary. A lease counts from the oldest of the newest majority, this region
     included: whoever has promised to a newer primary since did so later, and that one waits for as
-    long as a lease lasts. Of fewer than three regions there is no majority to lose: infinity.
+    long as a lease lasts. Two regions have no majority to lose: a lease that runs goes on, and one
+    that has ended, while the region was stopped, begins again when the other one has answered. One
+    region alone needs none: infinity.
     """
-    regions = len(agreed) + 1
-    if regions < _FEWEST_FOR_LEASES:
+    if not agreed:
         return math.inf
-    others = regions // 2
-    newest = sorted((ms for ms in agreed if ms is not None), reverse=True)
-    return newest[others - 1] + lease_seconds * 1000 if len(newest) >= others else None
+    if len(agreed) + 1 < _FEWEST_FOR_LEASES:
+        return now + lease_seconds if runs or agreed[0] is not None else None
+    others = (len(agreed) + 1) // 2
+    newest = sorted((sent for sent in agreed if sent is not None), reverse=True)
+    return newest[others - 1] + lease_seconds if len(newest) >= others else None
 
 
-def stable_of(own: Mapping[int, int], others: Sequence[Mapping[int, int] | None]) -> dict[int, int]:
-    """Give what all regions have; nothing while it is not known of one."""
+def stable_of(
+    own: Mapping[int, int], others: Sequence[Mapping[int, int] | None]
+) -> dict[int, int] | None:
+    """Give what all regions have; None while it is not known of one."""
     known = [vector for vector in others if vector is not None]
     if len(known) < len(others):
-        return {}
+        return None
     stable = {
         origin: min([number, *(vector.get(origin, 0) for vector in known)])
         for origin, number in own.items()

@@ -19,15 +19,17 @@ from rankwire.storage import StorageError
 from rankwire.storage.region_rows import LinkRow
 from rankwire.sync.regions.errors import PeerError
 from rankwire.sync.regions.intake import PATIENCE_SECONDS
+from rankwire.sync.regions.state import chosen
 from rankwire.sync.regions.wire import MOST_WAIT_MS, PullAnswer, PullRequest, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rankwire.settings_regions import Regions as Settings
     from rankwire.sync.regions.here import Here
     from rankwire.sync.regions.intake import Intake
     from rankwire.sync.regions.peers import Peer
-    from rankwire.sync.regions.wire import Pulled
+    from rankwire.sync.regions.wire import Chosen, Pulled
 
 HEARD_SECONDS: Final = 3.0
 """A peer that has answered within this time is taken for one that can be pulled."""
@@ -58,11 +60,18 @@ class Link:
         self.lacking: int | None = None
         """Batches of it that are still to come."""
         self.epoch: int | None = None
-        self.agreed_ms: float | None = None
-        """When the last request was sent that it answered without a newer epoch than ours."""
+        self.agreed: float | None = None
+        """When the last request was sent, by `time.monotonic`, that it answered without a newer
+        primary than ours; None as long as this leader has not had all of it once."""
+        self.was_level = False
+        """Whether this leader has had all of it once, also what it showed of others."""
+        self.doubt: str | None = None
+        """What of its settings, or of the primary that it tells of, is not as it is here."""
         self.known: dict[int, int] | None = None
         """What it has, up to what we had then."""
         self.trouble: str | None = None
+        self.twice: str | None = None
+        """A board of its name is another one than here."""
         self.pulled_batches = 0
         self.pulled_bytes = 0
         self.dropped = 0
@@ -75,6 +84,12 @@ class Link:
             return False
         return monotonic() - self.heard < HEARD_SECONDS
 
+    def is_blank(self, now_ms: float) -> bool:
+        """Whether it says now that there is no primary, agrees with us, and we have all it has."""
+        if not (self.is_heard and self.was_level and self.epoch == 0 and self.doubt is None):
+            return False
+        return self.level_ms is not None and now_ms - self.level_ms < HEARD_SECONDS * 1000
+
     def row(self) -> LinkRow:
         """Give what the region's other nodes are to know."""
         return LinkRow(
@@ -84,7 +99,7 @@ class Link:
             drift_ms=self.drift_ms,
             behind=self.behind,
             lacking=self.lacking,
-            trouble=self.trouble,
+            trouble=self.trouble or self.doubt or self.twice,
             epoch=self.epoch,
         )
 
@@ -97,6 +112,11 @@ class Owed:
         self._number_of = number_of
         self._since: dict[int, tuple[int, float]] = {}
         """Of each origin that is owed: the last batch that has come, and when that was seen."""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything was owed when it was looked at last."""
+        return bool(self._since)
 
     def is_overdue(self, pointers: Sequence[Pulled]) -> bool:
         """Tell whether of anything that is shown now nothing has come for too long."""
@@ -156,13 +176,18 @@ class Puller:
         content = await peer.post("pull", body, REQUEST_SECONDS)
         received = monotonic()
         answer = await asyncio.to_thread(self._read, content)
-        await self._note(answer, request, sent)
+        agrees = await self._note(answer, request)
+        if agrees and self._link.was_level:
+            self._link.agreed = sent
         self._measure(answer, sent, received)
         await self._store(answer)
         if answer.gone:
             raise PeerError(_words_for_gone(peer.name, answer.gone))
         if answer.is_all and not self._needs_all:
-            self._link.level_ms = self._state.clock.at(sent) + answer.waited_ms
+            self._link.level_ms = self._state.clock.not_after(sent) + answer.waited_ms
+            if not self._link.was_level and not self._owed.is_any:
+                self._link.was_level = True
+                self._link.agreed = sent if agrees else None
 
     async def _request(self) -> PullRequest:
         ended: list[int] = []
@@ -196,17 +221,26 @@ class Puller:
             raise PeerError(f"the address of region {name} leads to region {answer.region!r}")
         return answer
 
-    async def _note(self, answer: PullAnswer, request: PullRequest, sent: float) -> None:
-        """Take note of what counts whatever the rest of the answer is."""
+    async def _note(self, answer: PullAnswer, request: PullRequest) -> bool:
+        """Take note of what counts whatever the rest is; tell whether our primary is the newest."""
         link, clock = self._link, self._state.clock
         link.epoch = answer.epoch
         link.contact_ms = clock.now()
         link.known = request.vector | answer.lacks
         link.behind = sum(request.vector.get(o, 0) - n for o, n in answer.lacks.items())
-        if answer.epoch > self._state.epoch:
-            await self._state.adopt(answer.epoch, answer.primary)
-        else:
-            link.agreed_ms = clock.at(sent)
+        doubt = self._state.doubt(answer.epoch, answer.primary)
+        self._doubt(doubt or differ(self._settings, answer.chosen))
+        if (answer.epoch, answer.primary) <= self._state.ballot:
+            return True
+        await self._state.adopt(answer.epoch, answer.primary)
+        return False
+
+    def _doubt(self, what: str | None) -> None:
+        name = self._link.peer.name
+        doubt = what and f"region {name} and this one do not agree: {what}"
+        if doubt and doubt != self._link.doubt:
+            _log.warning("regions do not agree", region=name, reason=doubt)
+        self._link.doubt = doubt
 
     def _measure(self, answer: PullAnswer, sent: float, received: float) -> None:
         """Compare its clock with ours. Raises PeerError if it is too far off."""
@@ -216,7 +250,8 @@ class Puller:
         drift = answer.clock_ms - clock.at((begun + received) / 2)
         error = (received - begun) * 500 + clock.error_ms
         self._link.drift_ms = drift
-        peer.is_off = abs(drift) - error > self._settings.max_drift_ms
+        # Not a number is off as well.
+        peer.is_off = not abs(drift) - error <= self._settings.max_drift_ms
         if peer.is_off:
             where = "ahead" if drift > 0 else "behind"
             raise PeerError(f"the clock of region {peer.name} is {abs(drift):.0f} ms {where}")
@@ -230,6 +265,12 @@ class Puller:
             raise PeerError(f"region {link.peer.name} sent what is refused: {error}") from error
         link.pulled_batches += taken.batches
         link.pulled_bytes += taken.bytes
+        if taken.twice:
+            link.twice = (
+                f"the board {taken.twice[0]!r} of region {link.peer.name} is another one than "
+                "here: two regions were primary at once"
+            )
+            _log.error("two boards have one name", region=link.peer.name, names=taken.twice[:10])
         link.lacking = answer.more
         # What does not come from where it should is asked for here.
         self._needs_all = not taken.is_whole or self._owed.is_overdue(taken.pointers)
@@ -247,6 +288,20 @@ class Puller:
         if self._link.trouble is not None:
             _log.info("pulls again", region=self._link.peer.name, after=self._link.trouble)
             self._link.trouble = None
+
+
+def differ(settings: Settings, there: Chosen | None) -> str | None:
+    """Tell which settings that have to be the same are not; None if all are."""
+    if there is None or there == (here := chosen(settings)):
+        return None
+    for what, ours, theirs in (
+        ("regions are", ", ".join(here.names), ", ".join(there.names)),
+        ("regions.mode is", here.mode, there.mode),
+        ("regions.primary is", here.primary, there.primary),
+    ):
+        if ours != theirs:
+            return f"its {what} {theirs}, and here {ours}"
+    return None
 
 
 def _words_for_gone(name: str, gone: list[int]) -> str:

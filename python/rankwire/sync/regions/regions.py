@@ -43,6 +43,8 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 
 # How long work on threads has to end.
 _STOP_SECONDS: Final = 0.5
+# One looks at the region's row, one leads, one promises; and one for whoever takes the region out.
+_URGENT_THREADS: Final = 4
 # Between the end of a task that should go on for ever and its next beginning.
 _AGAIN_SECONDS: Final = 1.0
 
@@ -76,10 +78,10 @@ class Regions:
         self.peers = _peers(settings, self._http)
         self._arrivals = Arrivals()
         self._links = {name: Link(peer) for name, peer in self.peers.items()}
-        self._threads = Threads()
-        self._state = State(settings, journal, self._threads, storage)
+        self._threads, self._urgent = Threads(), Threads(_URGENT_THREADS)
+        self._state = State(settings, journal, self._urgent, storage)
         self._here = here = Here(
-            settings, journal, self._threads, region, self._arrivals, self._state
+            settings, journal, self._threads, self._urgent, region, self._arrivals, self._state
         )
         self._leader = Leader(here, self._links)
         self._serving = Serving(here)
@@ -131,7 +133,7 @@ class Regions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self._http.close(), self.passing_on.close())
-        await self._threads.end(_STOP_SECONDS)
+        await asyncio.gather(*(each.end(_STOP_SECONDS) for each in (self._threads, self._urgent)))
         # One whose connection hangs is left behind.
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.to_thread(self._journal.close), _STOP_SECONDS)
@@ -190,7 +192,7 @@ class Regions:
 
     async def set_out(self, reason: str | None) -> None:
         """Take the region out, or in again. Raises StorageError."""
-        await self._threads.run(self._journal.set_out, reason)
+        await self._urgent.run(self._journal.set_out, reason)
         await self._state.refresh()
 
     # Writes and reads.

@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from rankwire.sync.regions.errors import NotAPeerError, TooManyError
+from rankwire.sync.regions.state import chosen
 from rankwire.sync.regions.wire import (
     MOST_WAIT_MS,
     AwaitAnswer,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
     from rankwire.storage.region_rows import Served
     from rankwire.sync.regions.here import Here
+
+_log = structlog.get_logger(__name__)
 
 MOST_PULLS: Final = 32
 """Pulls that one node answers at once: two for each region at most, while leaders change."""
@@ -52,6 +57,8 @@ class Serving:
         self._arrivals = here.arrivals
         self._regions_of: dict[int, str] = {}
         self._waiting = {"pull": 0, "await": 0}
+        self._doubts: dict[str, str | None] = {}
+        self._chosen = chosen(here.settings)
         self.refused = 0
         """Requests beyond the limits."""
         self.batches = dict.fromkeys(self._peers, 0)
@@ -64,7 +71,7 @@ class Serving:
         if request.region not in self._peers:
             raise NotAPeerError(f"region {request.region!r} is no peer of region {self._name!r}")
         with self._room("pull", MOST_PULLS):
-            await self._state.adopt(request.epoch, request.primary)
+            await self._believe(request)
             await self._learn_origins()
             direct = frozenset(request.direct)
             began = monotonic()
@@ -96,6 +103,14 @@ class Serving:
                 found = {origin: vector.get(origin, 0) for origin in wanted}
             return encode(AwaitAnswer(found, self._name))
 
+    async def _believe(self, request: PullRequest) -> None:
+        """Take over a newer primary. One that cannot be is logged once; the rest is answered."""
+        doubt = self._state.doubt(request.epoch, request.primary)
+        if doubt and doubt != self._doubts.get(request.region):
+            _log.warning("a primary is not believed", region=request.region, reason=doubt)
+        self._doubts[request.region] = doubt
+        await self._state.adopt(request.epoch, request.primary)
+
     async def _learn_origins(self) -> None:
         """Know which regions the engine's origins are of, so that only news for who asks wake."""
         if unknown := self._region.vector().keys() - self._regions_of.keys():
@@ -126,6 +141,7 @@ class Serving:
                 gone=served.gone,
                 is_all=served.is_all,
                 more=served.more,
+                chosen=self._chosen,
             )
         )
 

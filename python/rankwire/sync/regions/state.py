@@ -7,6 +7,7 @@ So what is believed here decides only who is refused early and whom requests are
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from rankwire.storage import StorageError
+from rankwire.sync.regions.wire import Chosen
 
 if TYPE_CHECKING:
     from rankwire import _core
@@ -27,9 +29,24 @@ if TYPE_CHECKING:
 SETTLED_SECONDS: Final = 5.0
 """After so long what all journals have is taken to be in all engines that answer sessions."""
 
+LEASE_MARGIN_SECONDS: Final = 1.0
+"""Whoever waits for the end of a lease waits so much longer, for what was sent just before it."""
+MOST_AHEAD: Final = 2**32
+"""An epoch that is further ahead than this comes from no failover: nobody has had so many."""
+
+# A region that has never had a primary has nothing to compare with. There is room for many such
+# mistakes below the largest number that the database has.
+_LARGEST_FIRST: Final = 2**53
 _REFRESH_SECONDS: Final = 1.0
+# Two machines' clocks may run apart by so much of the time that has passed.
+_RUNS_APART: Final = 0.001
 
 _log = structlog.get_logger(__name__)
+
+
+def chosen(settings: Settings) -> Chosen:
+    """Give what has to be the same in all regions."""
+    return Chosen(settings.chosen_primary, settings.all_names, settings.mode)
 
 
 class Fenced(Protocol):
@@ -44,8 +61,13 @@ class Clock:
 
     def __init__(self) -> None:
         self._ahead_ms: float | None = None
-        self.error_ms = 0.0
+        self._read = 0.0
+        self._error_ms = 0.0
+
+    @property
+    def error_ms(self) -> float:
         """How far off it may be."""
+        return self._error_at(monotonic())
 
     @property
     def is_known(self) -> bool:
@@ -53,8 +75,15 @@ class Clock:
         return self._ahead_ms is not None
 
     def set(self, ms: float, asked: float, answered: float) -> None:
-        """Take a reading, made between two times of `time.monotonic`."""
-        self.error_ms = (answered - asked) * 500
+        """Take a reading, made between two times of `time.monotonic`, unless the last is better.
+
+        One that was long on its way says little: the database may have read its clock at any time
+        between.
+        """
+        error_ms = (answered - asked) * 500
+        if self.is_known and error_ms > self._error_at(answered):
+            return
+        self._error_ms, self._read = error_ms, answered
         self._ahead_ms = ms - (asked + answered) * 500
 
     def at(self, moment: float) -> float:
@@ -69,6 +98,13 @@ class Clock:
     def now(self) -> float:
         """Give the database's time now, in milliseconds since 1970; see `at`."""
         return self.at(monotonic())
+
+    def not_after(self, moment: float) -> float:
+        """Give a time that the database had passed at that moment, for sure; see `at`."""
+        return self.at(moment) - self._error_at(moment)
+
+    def _error_at(self, moment: float) -> float:
+        return self._error_ms + max(moment - self._read, 0.0) * 1000 * _RUNS_APART
 
 
 class Settled:
@@ -103,7 +139,6 @@ class State:
         self._loop = asyncio.get_running_loop()
         self._refreshing = asyncio.Lock()
         self._is_asked = asyncio.Event()
-        self._has_begun = False
         self.engine: _core.Engine | None = None
         """Whose writes are refused early, once it is set."""
         self.clock = Clock()
@@ -122,6 +157,11 @@ class State:
     def primary(self) -> str:
         """The primary region; empty while none is known."""
         return self.row.primary if self.row else ""
+
+    @property
+    def ballot(self) -> tuple[int, str]:
+        """The epoch and its primary: what is compared to find the newer one of two."""
+        return self.epoch, self.primary
 
     @property
     def is_primary(self) -> bool:
@@ -160,11 +200,13 @@ class State:
         """Read the row now, and act on it. Raises StorageError."""
         # One after the other, so that no older row is taken after a newer one.
         async with self._refreshing:
-            if not self._has_begun:
-                await self._threads.run(self._journal.begin, self._settings.chosen_primary)
-                self._has_begun = True
+            most = self._settings.lease_seconds + LEASE_MARGIN_SECONDS
             asked = monotonic()
             row = await self._threads.run(self._journal.state)
+            if row.clock_ms + most * 1000 < row.lease_until_ms < math.inf:
+                _log.warning("the database's clock was set back: the lease ends")
+                await self._threads.run(self._journal.end_lease, most)
+                row = await self._threads.run(self._journal.state)
             self.clock.set(row.clock_ms, asked, monotonic())
             self._take(row)
         if self.trouble is not None:
@@ -172,13 +214,32 @@ class State:
             self.trouble = None
         return row
 
+    def doubt(self, epoch: int, primary: str) -> str | None:
+        """Tell why what another region says of the primary is not believed; None if it may be true.
+
+        Whoever has the regions' secret can say anything. What cannot be true is not taken, as an
+        epoch never becomes smaller again.
+        """
+        if not self._is_newer(epoch, primary):
+            return None
+        names = self._settings.all_names
+        if primary not in names:
+            return f"it tells of a primary {primary!r}, and the regions here are {', '.join(names)}"
+        if epoch > (self.epoch + MOST_AHEAD if self.epoch else _LARGEST_FIRST):
+            return f"it tells of epoch {epoch}, which is too far beyond {self.epoch} to be true"
+        return None
+
     async def adopt(self, epoch: int, primary: str) -> None:
-        """Believe another region that there is a newer primary. Raises StorageError."""
-        if epoch <= self.epoch or not primary:
+        """Take over a newer primary that is not doubted. Raises StorageError."""
+        if not self._is_newer(epoch, primary) or self.doubt(epoch, primary):
             return
         if await self._threads.run(self._journal.promise, epoch, primary):
             _log.warning("another region is primary", primary=primary, epoch=epoch)
         await self.refresh()
+
+    def _is_newer(self, epoch: int, primary: str) -> bool:
+        # Whoever tells of epoch 0 knows of no primary.
+        return epoch > 0 and (epoch, primary) > self.ballot
 
     async def _pause(self) -> None:
         # Nodes of a region do not ask all at once.
@@ -195,7 +256,7 @@ class State:
         self._storage.epoch = row.epoch
         self._tell_engine(row)
         self.settled.note(monotonic(), row.stable)
-        if before is None or (before.epoch, before.is_open) != (row.epoch, row.is_open):
+        if before is None or (before.ballot, before.is_open) != (row.ballot, row.is_open):
             _log.info("primary", region=row.primary, epoch=row.epoch, is_open=row.is_open)
 
     def _tell_engine(self, row: RegionState) -> None:

@@ -15,16 +15,16 @@ from rankwire.storage import StorageError
 
 _T = TypeVar("_T")
 
-# For each of a few peers one serves and one stores, and some ask shortly.
-_MOST: Final = 8
+MOST: Final = 8
+"""For each of a few peers one serves and one stores, and some ask shortly."""
 
 
 class Threads:
-    """A pool of the regions' own: what hangs in it holds up nobody else."""
+    """A pool of its own: what hangs in it holds up nobody else."""
 
-    def __init__(self) -> None:
-        """Prepare; threads come when they are needed."""
-        self._pool = ThreadPoolExecutor(_MOST, thread_name_prefix="regions")
+    def __init__(self, most: int = MOST) -> None:
+        """Prepare; so many threads at most come when they are needed."""
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="regions")
         self._running: set[asyncio.Future[Any]] = set()
         self._has_ended = False
 

@@ -34,6 +34,16 @@ Vector = Annotated[dict[Id, Count], Meta(max_length=MOST_ORIGINS)]
 _T = TypeVar("_T")
 
 
+class Chosen(msgspec.Struct, frozen=True):
+    """Settings that have to be the same in all regions."""
+
+    primary: Annotated[str, Meta(max_length=63)]
+    """Which region is to be primary at first."""
+    names: Annotated[list[Name], Meta(max_length=MOST_REGIONS)]
+    """All regions, in order."""
+    mode: Annotated[str, Meta(max_length=63)]
+
+
 class PullRequest(msgspec.Struct, frozen=True):
     """Asks for all that a region has beyond `vector`, as soon as there is anything."""
 
@@ -98,6 +108,8 @@ class PullAnswer(msgspec.Struct, frozen=True):
     """Whether there was nothing more."""
     more: Count = 0
     """Batches that are wanted beyond these, as far as it is known."""
+    chosen: Chosen | None = None
+    """Its settings."""
 
 
 class AwaitRequest(msgspec.Struct, frozen=True):
@@ -124,6 +136,8 @@ class PromiseRequest(msgspec.Struct, frozen=True):
     epoch: Count
     primary: Name
     take: bool = False
+    names: Annotated[list[Name], Meta(max_length=MOST_REGIONS)] = []
+    """All regions, in order, as who asks knows them."""
 
 
 class PromiseAnswer(msgspec.Struct, frozen=True):
@@ -135,7 +149,7 @@ class PromiseAnswer(msgspec.Struct, frozen=True):
     vector: Vector
     promised: bool
     problem: Annotated[str, Meta(max_length=1000)] = ""
-    """Why the region did not become the primary."""
+    """Why the region does not promise, or did not become the primary."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

@@ -33,7 +33,8 @@ FROM origins FULL JOIN vector USING (origin);
 CREATE TABLE region_state (
     single         boolean PRIMARY KEY DEFAULT true CHECK (single),
     epoch          bigint NOT NULL DEFAULT 0,      -- grows with every change of the primary
-    primary_region text NOT NULL DEFAULT '',
+    -- In the order of its bytes: of two primaries of one epoch the later name counts.
+    primary_region text COLLATE "C" NOT NULL DEFAULT '',
     is_open        boolean NOT NULL DEFAULT false, -- whether this region, as the primary, may begin
     lease_until    timestamptz NOT NULL DEFAULT '-infinity', -- and until when it may go on
     out_reason     text,                           -- why an operator has taken the region out
