@@ -135,12 +135,6 @@ def test_a_copy_becomes_another_regions(pair: list[Place]) -> None:
         assert [size for _, _, size, _ in node.boards] == [2]
 
 
-@pytest.mark.parametrize("name", ["", "US East!"])
-def test_no_database_becomes_one_of_a_region_that_no_settings_can_name(name: str) -> None:
-    with pytest.raises(StorageError, match="no region can be called"):
-        adopt(Storage(url="postgresql://127.0.0.1:1/none"), name)
-
-
 def test_a_database_in_use_is_not_adopted(postgres: Database) -> None:
     with Node(postgres.url, region="eu"), pytest.raises(StorageError, match="stop all nodes first"):
         adopt(Storage(url=postgres.url), "us")
