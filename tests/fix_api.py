@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message
 from fix_access import open_access
 from rankwire import _core
 from rankwire.api.app import build, counters
-from rankwire.api.service import Parts
+from rankwire.api.parts import Parts
 from rankwire.beside import Beside, open_beside
 from rankwire.model import Problem
 from rankwire.ops.analyzer.sources import Watched

@@ -29,9 +29,9 @@ from rankwire import _core, log
 from rankwire.access import AccessError, Guard, refusal
 from rankwire.api.app import build, counters, of_clients
 from rankwire.api.door import Door
+from rankwire.api.parts import Parts
 from rankwire.api.routes import OPERATIONS
 from rankwire.api.server_routes import SERVER
-from rankwire.api.service import Parts
 from rankwire.beside import Beside, open_beside
 from rankwire.live import Live
 from rankwire.ops.analyzer.sources import Watched

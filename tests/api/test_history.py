@@ -13,7 +13,7 @@ import pytest
 from fix_api import BOARD, JSON, Client, check_problem, running_api
 from fix_engine import journal_sql
 from rankwire import model
-from rankwire.api.operations import Call, Sent
+from rankwire.api.calls import Call, Sent
 from rankwire.api.past import Past
 from rankwire.model_queries import HistoryQuery
 from rankwire.storage import history

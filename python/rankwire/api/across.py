@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from rankwire.api.answers import JSON, REPLAYED, Answer, start
+from rankwire.api.calls import SESSION_HEADER
 from rankwire.api.operations import run
 from rankwire.api.problems import INVALID, REGIONS_OFF, SESSION_FIELD, ProblemError
 from rankwire.model_queries import LevelQuery, ReadQuery, WaitQuery
@@ -23,14 +24,13 @@ from rankwire.sync.regions import levels
 from rankwire.sync.regions.errors import NotThereYetError
 
 if TYPE_CHECKING:
+    from rankwire.api.calls import Call
     from rankwire.api.forward import Forward
-    from rankwire.api.operations import Call, Operation
+    from rankwire.api.operations import Operation
     from rankwire.api.service import Service
     from rankwire.sync.regions.levels import Level, Outcome
     from rankwire.sync.regions.regions import Regions
 
-SESSION_HEADER: Final = SESSION_FIELD.lower().encode()
-"""The header with a session's token, as it stands in raw headers."""
 
 _READ_WAIT_MS: Final = 1000
 _LEVEL_WAIT_MS: Final = 2000

@@ -15,16 +15,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rankwire.api.across import Across, Alone
+from rankwire.api.endpoint import Endpoint
 from rankwire.api.forward import Forward
 from rankwire.api.gate import open_gate
 from rankwire.api.hot import Hot
 from rankwire.api.openapi import document
-from rankwire.api.operations import Endpoint, Operation
+from rankwire.api.operations import Operation
+from rankwire.api.parts import Parts
 from rankwire.api.peers import PEER_ROUTES, PeerEndpoint
 from rankwire.api.problems import METHOD_NOT_ALLOWED, UNKNOWN_PATH, ProblemError, refuse
 from rankwire.api.routes import OPERATIONS
 from rankwire.api.server_routes import REGIONS, SERVER
-from rankwire.api.service import Parts, Service
+from rankwire.api.service import Service
 from rankwire.ops.metrics import Observed, Requests, scraper
 
 if TYPE_CHECKING:

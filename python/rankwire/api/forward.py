@@ -27,7 +27,8 @@ from rankwire.api.problems import (
 from rankwire.sync.regions.peers import MOST_PASSED_ON, reason_of
 
 if TYPE_CHECKING:
-    from rankwire.api.operations import Call, Operation
+    from rankwire.api.calls import Call
+    from rankwire.api.operations import Operation
     from rankwire.sync.regions.regions import Regions
 
 FORWARDED: Final = "Rankwire-Forwarded"

@@ -22,7 +22,7 @@ from rankwire.model_regions import REASON_CHARACTERS, HealthCheck, NodeHealth
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rankwire.api.service import Parts
+    from rankwire.api.parts import Parts
 
 HEALTH_JSON: Final = "application/health+json"
 STORAGE_CHECK: Final = "storage:commits"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from rankwire.api.across import SESSION_HEADER
 from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import JSON_OK, Answer, send_answer
 from rankwire.api.bodies import SMALL_BODY_BYTES, read
+from rankwire.api.calls import SESSION_HEADER
 from rankwire.api.idempotency import HEADER, read_key
 from rankwire.api.problems import DisconnectedError, refuse
 from rankwire.api.service import taken

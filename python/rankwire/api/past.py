@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
-from rankwire.api.across import SESSION_HEADER
 from rankwire.api.answers import JSON, Answer, start
+from rankwire.api.calls import SESSION_HEADER
 from rankwire.api.members import lag_headers
 from rankwire.api.problems import INVALID, ProblemError
 from rankwire.model import History, HistoryEvent
@@ -19,7 +19,7 @@ from rankwire.storage.history import START, Place, Question
 
 if TYPE_CHECKING:
     from rankwire import _core
-    from rankwire.api.operations import Call
+    from rankwire.api.calls import Call
     from rankwire.model_queries import HistoryQuery
     from rankwire.storage import history
 
