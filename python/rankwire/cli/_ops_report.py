@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,11 +74,20 @@ def command(
 
 
 def _watch(asked: Callable[[], Bundle], *, as_json: bool) -> None:
+    is_over = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        # Where Python has just run a destructor the exception goes nowhere.
+        is_over.set()
+        raise KeyboardInterrupt
+
     with contextlib.ExitStack() as stack:
+        before = signal.signal(signal.SIGINT, interrupt)
+        stack.callback(signal.signal, signal.SIGINT, before)
         draw = _print_json if as_json else _page(stack)
-        while True:
+        while not is_over.is_set():
             draw(asked())
-            time.sleep(WATCH_SECONDS)
+            is_over.wait(WATCH_SECONDS)
 
 
 def _page(stack: contextlib.ExitStack) -> Callable[[Bundle], None]:
