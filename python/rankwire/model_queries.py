@@ -18,7 +18,7 @@ LEAST_STALENESS_MS: Final = 1000
 MOST_WAIT_MS: Final = 30_000
 """Longest that a request waits for other regions."""
 
-LEVEL_PATTERN: Final = r"^(local|quorum|all|any\([0-9]{1,2}\))$"
+LEVEL_PATTERN: Final = r"^(local|quorum|all|any\([1-9][0-9]?\))$"
 
 # No board has more members, so no page starts later.
 _LARGEST_OFFSET: Final = 2**32 - 1

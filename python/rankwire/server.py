@@ -1,10 +1,10 @@
 """The server: puts the parts together, in order, and takes them apart again.
 
 Starting: read who may do what → listen (alive, not ready) → open and recover the storage → be level
-with other nodes, if there are any → start the committer → reach out to other regions → open the
-live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at hand →
-tell watchers to reconnect → leave the other regions → commit what is queued → last checkpoint →
-leave the other nodes → close the storage.
+with other nodes, if there are any → reach out to other regions, likewise → start the committer →
+open the live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at
+hand → tell watchers to reconnect → leave the other regions → commit what is queued → last
+checkpoint → leave the other nodes → close the storage.
 """
 
 from __future__ import annotations
@@ -373,15 +373,15 @@ def _announce(
     """Say where everything is, once everything is there."""
     port, live_port = ports
     http, kept = f"http://{settings.http.host}:{port}", settings.storage
-    if settings.regions.is_on:
-        others = ", ".join(settings.regions.peer_urls) or "no others"
-        print(f"  region   {settings.regions.name}, with {others}", flush=True)  # noqa: T201
     live = "off: node.role is api"
     if live_port is not None:
         live = f"ws://{settings.live.host}:{live_port}/connection/websocket"
     print(f"rankwire {_core.__version__} is ready after {seconds:.1f} s", flush=True)  # noqa: T201
     print(f"  HTTP     {http}    (try {http}/openapi.json)", flush=True)  # noqa: T201
     print(f"  live     {live}", flush=True)  # noqa: T201
+    if settings.regions.is_on:
+        others = ", ".join(settings.regions.peer_urls) or "no others"
+        print(f"  region   {settings.regions.name}, with {others}", flush=True)  # noqa: T201
     print(f"  access   {guard.describe()}", flush=True)  # noqa: T201
     where = shown_url(kept.url) if kept.url else kept.path.resolve()
     print(f"  storage  {where}", flush=True)  # noqa: T201

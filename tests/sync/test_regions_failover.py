@@ -10,6 +10,7 @@ import pytest
 from fix_peers import NewWorld, World, eventually
 from rankwire import _core
 from rankwire.sync.regions.errors import FailoverError
+from rankwire.sync.regions.peers import Peer
 
 THREE = ("eu", "us", "ap")
 
@@ -206,3 +207,23 @@ async def test_operator_takes_a_region_out_and_in(new_world: NewWorld) -> None:
     assert eu.regions.figures()["is_out"] == 1
     await eu.regions.set_out(None)
     assert eu.regions.out_reason is None
+
+
+async def test_region_that_did_not_answer_is_asked_for_no_promise(
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would cost the same time once more."""
+    world = await new_world(*THREE)
+    await world.start()
+    asked = []
+    post = Peer.post
+
+    async def note(peer: Peer, name: str, body: bytes, seconds: float) -> bytes:
+        if name == "promise":
+            asked.append(peer.name)
+        return await post(peer, name, body, seconds)
+
+    monkeypatch.setattr(Peer, "post", note)
+    world.part("eu")
+    await world["us"].node.regions.failover(force=False)
+    assert sorted(asked) == ["ap", "ap", "eu"]

@@ -28,7 +28,7 @@ from rankwire.api.problems import (
     ProblemError,
     refuse,
 )
-from rankwire.sync.regions.wire import ANSWER_BYTES, REQUEST_BYTES
+from rankwire.sync.regions.wire import ANSWER_BYTES, REQUEST_BYTES, TooMuchError, inflate
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -157,16 +157,12 @@ def _deflate(body: bytes) -> bytes:
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj()
     try:
-        inflated = inflater.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise ProblemError(MALFORMED, f"the body cannot be inflated: {error}") from error
-    if len(inflated) > limit:
-        raise _too_large(limit)
-    if not inflater.eof:
-        raise ProblemError(MALFORMED, "the body ends too soon")
-    return inflated
+        return inflate(body, limit)
+    except TooMuchError:
+        raise _too_large(limit) from None
+    except ValueError as error:
+        raise ProblemError(MALFORMED, f"the body {error}") from error
 
 
 def _too_large(limit: int) -> ProblemError:

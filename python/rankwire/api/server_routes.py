@@ -141,6 +141,7 @@ REGIONS: Final = (
             plain_decoders(Verify),
             dict.fromkeys((JSON, MSGPACK), examples.VERIFY),
             default=Verify(),
+            is_small=False,
         ),
     ),
     Operation(
@@ -163,7 +164,7 @@ REGIONS: Final = (
         "Make this region the primary",
         lambda service, call: service.regions.failover(call.body),
         {200: Reply("It is.", FailoverReport)},
-        (*_OF_REGION, *BODY, problems.REFUSED_FAILOVER, problems.PRIMARY_UNREACHABLE),
+        (*_OF_REGION, *BODY, problems.REFUSED_FAILOVER),
         body=Body(
             Failover,
             plain_decoders(Failover),
@@ -180,7 +181,7 @@ REGIONS: Final = (
         "Make the region of `regions.primary` the primary again",
         lambda service, _: service.regions.failback(),
         {200: Reply("It is.", FailoverReport)},
-        (*_OF_REGION, problems.REFUSED_FAILOVER, problems.PRIMARY_UNREACHABLE),
+        (*_OF_REGION, problems.REFUSED_FAILOVER),
     ),
     Operation(
         "take_region_out",

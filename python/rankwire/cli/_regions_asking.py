@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from rankwire.cli._api import Answer, Api, LostError, ProblemError, UnreachableError
-from rankwire.cli._output import Failure
+from rankwire.cli._api import Answer, Api
+from rankwire.cli._asking import run
 from rankwire.sync.regions.status import RegionsStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import msgspec
 
 PATH = "/v1/regions"
 
-MOVE_SECONDS = 330.0
-"""How long a failover may take: the longest lease, and some time to catch up."""
-
-_Result = TypeVar("_Result")
-
-
-def run(url: str, key: str | None, do: Callable[[Api], Awaitable[_Result]]) -> _Result:
-    """Do something with a server. Raises Failure with a sentence."""
-
-    async def connected() -> _Result:
-        async with Api(url, key=key) as api:
-            return await do(api)
-
-    try:
-        return asyncio.run(connected())
-    except (ProblemError, UnreachableError, LostError) as error:
-        raise Failure(str(error)) from error
+MOVE_SECONDS = 390.0
+"""How long a failover may take: two rounds of promises, the longest lease, and to catch up."""
 
 
 def status_of(url: str, key: str | None) -> RegionsStatus:

@@ -13,10 +13,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from rankwire.cli._asking import run
 from rankwire.cli._options import examples, key, server_url
 from rankwire.cli._output import Failure, show
 from rankwire.cli._progress import Progress
-from rankwire.cli._regions_asking import PATH, run
+from rankwire.cli._regions_asking import PATH
 from rankwire.model_regions import Verify, Verifying
 
 if TYPE_CHECKING:

@@ -101,9 +101,8 @@ def failover(*, url: str, key: str | None, force: bool, yes: bool, as_json: bool
     found = status_of(url, key)
     words = f"Make region {found.region} the primary in place of {found.primary or 'nobody'}?"
     if force:
-        words = (
-            f"By force, whatever the others say: is {found.primary} known to be stopped? {words}"
-        )
+        stopped = f" is {found.primary} known to be stopped?" if found.primary else ""
+        words = f"By force, whatever the others say:{stopped} {words}"
     if not yes:
         click.confirm(words, abort=True, err=True)
     _show(ordered(url, key, "failover", Failover(force=force), FailoverReport), as_json=as_json)

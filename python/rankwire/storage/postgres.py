@@ -335,7 +335,7 @@ class PostgresStorage:
     def _begin_to_lead(self, connection: Connection, engine: _core.Engine) -> bool:
         """Take the lock of the checkpoints and note in the engine all that the last one lacks."""
         place = (LOCK_SPACE, self.cluster)
-        if not _value(connection, _LOCK_CHECKPOINTS, *place):
+        if connection.execute(_LOCK_CHECKPOINTS, place).fetchone() != (True,):
             return False
         stored = dict(connection.execute("SELECT origin, number FROM vector").fetchall())
         if not _includes(engine.vector(), stored):
@@ -441,15 +441,6 @@ def _refusal(connection: Connection, batch: Batch) -> RefusedError:
     return RefusedError(
         [(key, request, answer) for key, request, answer in known], [n for (n,) in taken]
     )
-
-
-def _value(
-    connection: psycopg.Connection[tuple[Any, ...]], query: str | sql.Composed, *values: object
-) -> Any:
-    """Give the one value that a query asks for."""
-    text = query.encode() if isinstance(query, str) else query
-    ((value,),) = connection.execute(text, values).fetchall()
-    return value
 
 
 def _includes(vector: Mapping[int, int], other: Mapping[int, int]) -> bool:

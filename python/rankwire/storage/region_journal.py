@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from rankwire import _core
-from rankwire.storage import StorageError, region_claim
+from rankwire.storage import StorageError
 from rankwire.storage.damage import corrupt
 from rankwire.storage.migrate_postgres import LOCK_SPACE
 from rankwire.storage.postgres_link import Connection, Link
@@ -148,11 +148,6 @@ class RegionJournal(RegionStates):
         super().close()
         self._reader.close()
         self._inserter.close()
-
-    def adopt(self, region: str) -> None:
-        """Make this database, a copy of another region's, that region's; no server may use it."""
-        region_claim.adopt(self._kept, region)
-        self.region = region
 
     def repair_turn(self) -> RepairTurn:
         """Prepare to be the one node of the region that writes repairs."""

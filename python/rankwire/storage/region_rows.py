@@ -1,7 +1,4 @@
-"""What regions tell each other of their journals, and what a region knows of itself: data only.
-
-`OriginRow` and `ForeignBatch` may go over the wire as they are.
-"""
+"""What regions tell each other of their journals, and what a region knows of itself: data only."""
 
 from __future__ import annotations
 
@@ -109,7 +106,11 @@ class RegionState(msgspec.Struct, frozen=True):
         return self.epoch, self.primary
 
     @property
+    def is_opened(self) -> bool:
+        """Whether this region was opened as the primary; a lease is apart."""
+        return self.is_open and self.primary == self.region
+
+    @property
     def is_primary(self) -> bool:
         """Whether this region may do now what only the primary may."""
-        is_open = self.is_open and self.primary == self.region
-        return is_open and self.lease_until_ms > self.clock_ms
+        return self.is_opened and self.lease_until_ms > self.clock_ms

@@ -133,7 +133,7 @@ class RegionStates:
         self._leading = None
 
     def lead(self) -> bool:
-        """Tell whether this process is the one of the region that pulls. To be asked each second.
+        """Tell whether this process is the one of the region that pulls. To be asked now and then.
 
         It is as long as its session lives; with an error it is not.
         """

@@ -1,4 +1,4 @@
-"""Hears from other regions what they durably have of this node's batches.
+"""Hears from other regions which batches they durably have.
 
 Each peer is asked one question at a time: of each origin for the smallest number that anybody waits
 for. It answers when it has one of them, and serves everybody up to the numbers that it gives. So

@@ -88,10 +88,9 @@ class Failover:
         if row.primary == target and row.is_open:
             raise FailoverError(f"region {target} is the primary already")
         if target == name:
-            for peer in self._peers:
-                # Nothing is lost if the others are reached; those that are not are named.
-                if peer == row.primary and (fault := self._find_faults(peer)):
-                    raise FailoverError(f"the primary is not handed over: {fault}")
+            # Nothing is lost if the others are reached; those that are not are named.
+            if row.primary in self._peers and (fault := self._find_faults(row.primary)):
+                raise FailoverError(f"the primary is not handed over: {fault}")
             return await self.run(force=False)
         if fault := self._find_faults(target):
             raise FailoverError(f"the primary is not handed over: {fault}")
@@ -136,8 +135,8 @@ class Failover:
         When most have answered, the rest has little time left: a region that is silent must not
         hold up a failover.
         """
-        names = self._settings.all_names
-        body = encode(PromiseRequest(epoch, self._settings.name, names=names))
+        settings = self._settings
+        body = encode(PromiseRequest(epoch, settings.name, names=settings.all_names))
         peers = [peer for name, peer in self._peers.items() if name in names]
         asking = {asyncio.create_task(self._ask_one(peer, body)) for peer in peers}
         answers: list[PromiseAnswer] = []
@@ -194,7 +193,7 @@ class _Attempt:
         if self._state.is_primary:
             raise FailoverError(f"region {self._name} is the primary already")
         answers = await self._ask(0, self._peers)
-        known = [(row.epoch, row.primary), *((each.epoch, each.primary) for each in answers)]
+        known = [row.ballot, *((each.epoch, each.primary) for each in answers)]
         newest, before = max(known)
         self._note(f"{len(answers) + 1} of {self._regions} regions answer")
         self._need_majority(len(answers) + 1, "answer")
@@ -204,9 +203,9 @@ class _Attempt:
         # Who is silent would only cost time.
         there = [answer.region for answer in answers]
         promises = [each for each in await self._ask(epoch, there) if each.promised]
-        self._note(f"{len(promises) + 1} of {self._regions} regions promise epoch {epoch}")
-        self._need_majority(len(promises) + 1, "promise")
         count = len(promises) + 1
+        self._note(f"{count} of {self._regions} regions promise epoch {epoch}")
+        self._need_majority(count, "promise")
         if count != self._regions:
             # Whoever did not promise may be a primary, also one that nobody here remembers.
             await asyncio.sleep(self._lease_seconds + LEASE_MARGIN_SECONDS)

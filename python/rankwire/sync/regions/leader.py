@@ -154,7 +154,7 @@ class Leader:
 
     async def _hold_lease(self) -> None:
         row = self._state.row
-        if row is None or not row.is_open or row.primary != row.region:
+        if row is None or not row.is_opened:
             return
         agreed = [link.agreed for link in self._links.values()]
         seconds = self._here.settings.lease_seconds

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from rankwire.sync.regions.errors import PeerError
-from rankwire.sync.regions.wire import ANSWER_BYTES
+from rankwire.sync.regions.wire import ANSWER_BYTES, TooMuchError, inflate
 
 # Of an error's text, for people.
 _MOST_REASON: Final = 200
@@ -138,16 +138,12 @@ class Peer:
         return bytes(content)
 
     def _inflate(self, content: bytes, most: int) -> bytes:
-        inflater = zlib.decompressobj()
         try:
-            inflated = inflater.decompress(content, most)
-        except zlib.error:
-            raise PeerError(f"region {self.name} sent what cannot be inflated") from None
-        if inflater.unconsumed_tail:
-            raise PeerError(f"region {self.name} sent more than {most} bytes")
-        if not inflater.eof:
-            raise PeerError(f"region {self.name} sent half an answer")
-        return inflated
+            return inflate(content, most)
+        except TooMuchError:
+            raise PeerError(f"region {self.name} sent more than {most} bytes") from None
+        except ValueError as error:
+            raise PeerError(f"region {self.name} sent what {error}") from None
 
     def _explain(self, status: int, content: bytes) -> str:
         if status in _UNAUTHORIZED:

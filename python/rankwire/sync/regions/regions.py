@@ -285,7 +285,6 @@ class Regions:
             "epoch": row.epoch if row else None,
             "is_primary": float(self._state.is_primary),
             "primary_known": float(self._knows_primary()),
-            "may_write": float(self.may_write),
             "leads": float(self._leader.leads),
             "is_out": float(self.out_reason is not None),
             "session_waits_total": self._sessions.waits,

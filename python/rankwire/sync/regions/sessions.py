@@ -29,9 +29,8 @@ from rankwire.sync.regions.state import SETTLED_SECONDS
 from rankwire.sync.regions.wire import Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rankwire.storage.region_rows import RegionState
+    from rankwire.sync.region import Region
     from rankwire.sync.regions.here import Here
 
 NEW: Final = "new"
@@ -144,17 +143,13 @@ class Sessions:
             return False
         # After the row, so all that made it level is in here.
         vector = await self._here.seen(is_repeat=True)
-        has = self._region.number_of
         self._was_level = await self._arrivals.until(
-            lambda: all(has(origin) >= number for origin, number in vector.items()),
-            deadline - monotonic(),
+            lambda: _has(self._region, vector), deadline - monotonic()
         )
         return self._was_level
 
     def _includes(self, seen: Mapping[int, int]) -> bool:
-        if self._region.lag_seconds > SETTLED_SECONDS:
-            return False
-        return all(self._region.number_of(origin) >= number for origin, number in seen.items())
+        return self._region.lag_seconds <= SETTLED_SECONDS and _has(self._region, seen)
 
 
 class Freshness:
@@ -214,18 +209,19 @@ class Freshness:
         except StorageError as error:
             self._state.trouble = str(error)
         else:
-            if await self._arrivals.until(lambda: self._includes(vector), 1.0):
+            if await self._arrivals.until(lambda: _has(self._region, vector), 1.0):
                 self._take(row)
         await asyncio.sleep(_LOOK_SECONDS)
-
-    def _includes(self, vector: Mapping[int, int]) -> bool:
-        has: Callable[[int], int] = self._region.number_of
-        return all(has(origin) >= number for origin, number in vector.items())
 
     def _take(self, row: RegionState) -> None:
         self._level_ms |= {
             link.region: link.level_ms for link in row.links if link.level_ms is not None
         }
+
+
+def _has(region: Region, vector: Mapping[int, int]) -> bool:
+    """Tell whether the node's engine is known to have all of this."""
+    return all(region.number_of(origin) >= number for origin, number in vector.items())
 
 
 def _words_for_stale(staleness: float | None, most: int) -> str:

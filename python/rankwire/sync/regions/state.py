@@ -161,15 +161,13 @@ class State:
     @property
     def ballot(self) -> tuple[int, str]:
         """The epoch and its primary: what is compared to find the newer one of two."""
-        return self.epoch, self.primary
+        return self.row.ballot if self.row else (0, "")
 
     @property
     def is_primary(self) -> bool:
         """Whether this region may do what only the primary may, as far as is known."""
         row = self.row
-        if row is None or row.primary != row.region or not row.is_open:
-            return False
-        return row.lease_until_ms > self.clock.now()
+        return row is not None and row.is_opened and row.lease_until_ms > self.clock.now()
 
     async def run(self) -> None:
         """Read the row again and again."""

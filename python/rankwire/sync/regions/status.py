@@ -31,7 +31,9 @@ class RegionsStatus(msgspec.Struct, frozen=True):
 
     region: Annotated[str, Meta(description="Name of this region.")]
     mode: Annotated[str, Meta(description="`active-active` or `primary`.")]
-    epoch: Annotated[int | None, Meta(description="How many primaries there were; null: unknown.")]
+    epoch: Annotated[
+        int | None, Meta(description="Number of the primary, which only grows; null: unknown.")
+    ]
     primary: Annotated[str | None, Meta(description="The primary region; null while unknown.")]
     is_primary: Annotated[bool, Meta(description="Whether this region is primary and may act.")]
     is_open: Annotated[

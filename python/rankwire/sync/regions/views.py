@@ -64,8 +64,10 @@ class Views:
             return view.trouble
         if not self._is_up(view):
             return _unheard(name)
-        if view.behind is None or view.behind > _MOST_BEHIND:
-            return f"region {name} lacks {view.behind} batches of this one"
+        if view.behind is None:
+            return f"it is not known what region {name} lacks of this one"
+        if view.behind > _MOST_BEHIND:
+            return f"region {name} lacks {view.behind:,} batches of this one"
         return None
 
     def agrees(self, name: str) -> bool:

@@ -6,6 +6,7 @@ bounded, anything else is `ValueError`. What it means is checked by whoever aske
 
 from __future__ import annotations
 
+import zlib
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ MOST_ROWS: Final = 1000 + MOST_ORIGINS
 """Of an answer: batches, and pointers of which each origin has one more at most."""
 MOST_REGIONS: Final = 64
 MOST_WAIT_MS: Final = 500
-"""Of a pull. Whoever asks for more waits so long."""
+"""Of a pull and of an `AwaitRequest`. Whoever asks for more waits so long."""
 REQUEST_BYTES: Final = 4 * 1024**2
 """Largest request, inflated: more than what is bounded here and in `compare_wire` comes to."""
 ANSWER_BYTES: Final = 16 * 1024**2
@@ -32,6 +33,28 @@ Vector = Annotated[dict[Id, Count], Meta(max_length=MOST_ORIGINS)]
 """The last number of each origin."""
 
 _T = TypeVar("_T")
+
+
+class TooMuchError(Exception):
+    """More came than is allowed."""
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """Inflate up to so many bytes.
+
+    Raises TooMuchError if there are more, and ValueError, which says of the body what it does, if
+    it is damaged or not whole.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"cannot be inflated: {error}") from error
+    if len(inflated) > limit:
+        raise TooMuchError
+    if not inflater.eof:
+        raise ValueError("ends too soon")
+    return inflated
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -79,7 +102,7 @@ class Pulled(msgspec.Struct, frozen=True, array_like=True):
     batch: bytes
     """Empty: a pointer. A batch of a direct region has its place here, up to that number."""
     answers: bytes = b""
-    """What is kept of the batch's writes with idempotency keys: msgpack, see `answers_of`."""
+    """What is kept of the batch's keyed writes: msgpack of `storage.region_rows.Answers`."""
 
 
 class PullAnswer(msgspec.Struct, frozen=True):
