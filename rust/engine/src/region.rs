@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::queue::Command;
 
-/// Identity of a region in records; 0 is that of an engine without a region.
+/// Identity of a region in records; 0 is that of an engine without a region. The server makes it of
+/// the identity of the region's database: another one that comes in its place was never wrong.
 pub type RegionId = u64;
 
-/// The id of the region `name`: 63 bits, so that every storage can hold it as an integer, and never
+/// The id of the region that is called `name`: 63 bits, so that every storage can hold it as an integer, and never
 /// 0. The same on every node and in every version, for records carry it; golden vectors pin it.
 pub fn region_id(name: &str) -> RegionId {
     let hash = Sha256::new().chain_update("rankwire region ").chain_update(name).finalize();
