@@ -36,7 +36,9 @@ class Pair(NamedTuple):
 
 def _is_linked(server: Server) -> bool:
     status = server.get("/v1/regions").json()
-    return status["primary"] == "eu" and all(link["up"] for link in status["links"])
+    is_up = all(link["up"] for link in status["links"])
+    # Whoever began first has asked the other one in vain, and says so until it asks again.
+    return status["primary"] == "eu" and is_up and not status["degraded"]
 
 
 @contextmanager

@@ -288,7 +288,8 @@ def test_a_comparison_of_equal_regions_finds_nothing(pair: Pair, board: str) -> 
 
 
 def test_a_region_is_taken_out_and_in_again(pair: Pair) -> None:
-    assert pair.us.get("/health").json()["status"] == "pass"
+    health = pair.us.get("/health").json()
+    assert health["status"] == "pass", health
     wrong = pair.us.call("PUT", "/v1/regions/out", {"reason": ""})
     assert (_kind(wrong), wrong.json()["field"]) == ((422, "invalid"), "reason")
     assert pair.us.call("PUT", "/v1/regions/out", {"reason": "a move"}).status == 204
@@ -313,7 +314,7 @@ def test_health_tells_of_the_links(pair: Pair) -> None:
     reply = pair.us.get("/health")
     assert reply.headers["content-type"] == "application/health+json"
     health = reply.json()
-    assert (reply.status, health["status"], health["serviceId"]) == (200, "pass", "us")
+    assert (reply.status, health["status"], health["serviceId"]) == (200, "pass", "us"), health
     for name in ("regions:lag", "regions:drift"):
         (check,) = health["checks"][name]
         assert (check["componentId"], check["observedUnit"]) == ("eu", "s")

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 PAUSE_SECONDS: Final = 5.0
 """Time between two questions, give or take a fifth."""
 
+# The first pause after a look that failed; the next ones double, up to the one above.
+_SHORTEST_SECONDS: Final = 0.2
+
 SWEEP_SECONDS: Final = 86_400.0
 """Time after which all profiles of a peer are gone through again."""
 
@@ -164,10 +167,13 @@ class BesideBoards:
 
     async def run(self, peer: Peer) -> None:
         """Take over what a peer has, again and again, from the beginning; until it is cancelled."""
-        progress = Progress()
+        progress, retry = Progress(), _SHORTEST_SECONDS
         while True:
             await self.look(peer, progress)
-            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            is_level = peer.name not in self.troubles
+            pause = PAUSE_SECONDS if is_level else retry
+            retry = _SHORTEST_SECONDS if is_level else min(2 * retry, PAUSE_SECONDS)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
     def figures(self) -> dict[str, int]:
         """Count what was taken over since the start."""
