@@ -37,6 +37,14 @@ help: ## List the targets
 .PHONY: dev
 dev: .venv/rankwire ## Install everything into .venv, with the extension built for speed
 
+# Helm and kubectl, for checks of the chart.
+.venv/tools/helm: .venv/python deploy/helm/get_helm.py
+	$(BIN)/python deploy/helm/get_helm.py .venv/tools
+	touch $@
+
+.PHONY: helm
+helm: .venv/tools/helm ## Put Helm and kubectl into .venv/tools
+
 # Use
 
 .PHONY: demo
@@ -62,7 +70,7 @@ test-models: ## Short forms of verify-loom and verify-shuttle
 	SHUTTLE_RUNS=500 $(MAKE) --no-print-directory verify-shuttle
 
 .PHONY: test-python
-test-python: .venv/rankwire ## Run the tests of the server, and say which were left out
+test-python: .venv/rankwire .venv/tools/helm ## Run the tests of the server, and say which were left out
 	$(BIN)/pytest -q -rs -n 3 --dist loadfile
 
 .PHONY: lint
@@ -91,6 +99,16 @@ verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terrafor
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
 	ROUNDS=$(ROUNDS) $(BIN)/pytest -q --timeout 7200 tests/cluster
+
+# What is written by programs and kept in the repository; tests compare it.
+
+.PHONY: manifests
+manifests: .venv/rankwire .venv/tools/helm ## Render deploy/kubernetes from the chart, and the settings in its schema
+	$(BIN)/python deploy/helm/render.py
+
+.PHONY: dashboards
+dashboards: .venv/rankwire ## Write the dashboards of Grafana from their source
+	$(BIN)/python deploy/observability/source/dashboards.py
 
 # Each way to check the ranked list by itself; docs/verification.md says what it can find. Model
 # checkers and sanitizers need builds of their own, which go below target/.
@@ -156,6 +174,26 @@ verify-terraform: .venv/rankwire ## All tests of deploy/terraform, and the DNS p
 verify-drill: .venv/rankwire ## Lose a region behind DNS, under load, and measure what that takes
 	command -v pdns_server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pdns-server pdns-backend-bind; }
 	VERIFY_DRILL=1 $(BIN)/pytest -q tests/regions/test_drill.py
+
+.PHONY: verify-drain
+verify-drain: .venv/rankwire ## Stop one of two nodes under 6,000 sockets, and let connections reach their age
+	VERIFY_DRAIN=1 $(BIN)/pytest -q -s --timeout 900 tests/realtime/test_drain_nodes.py tests/realtime/test_connection_age.py
+
+.PHONY: verify-autoscale
+verify-autoscale: .venv/rankwire ## Scale real nodes by real load through the metrics server; a real Prometheus beside it
+	VERIFY_AUTOSCALE=1 $(BIN)/pytest -q -rs -s --timeout 900 tests/autoscale
+
+.PHONY: verify-chart
+verify-chart: .venv/rankwire .venv/tools/helm ## All 7,680 combinations of the chart's switches, each object checked strictly
+	VERIFY_CHART=1 $(BIN)/pytest -q -rs --timeout 7200 tests/deploy/test_chart.py
+
+.PHONY: verify-container
+verify-container: .venv/rankwire ## Build the image and run it, and all of compose.yaml but Grafana; needs root
+	for tool in buildah crun debootstrap promtool; do
+		command -v $$tool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah crun debootstrap prometheus; }
+	done
+	tests/deploy/container/build-image target/container
+	VERIFY_CONTAINER=$(CURDIR)/target/container $(BIN)/pytest -q -rs --timeout 600 tests/deploy/test_container_run.py tests/deploy/test_compose_run.py
 
 # Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
 

@@ -10,6 +10,7 @@ from fix_disk import small_disk
 from fix_engine import directory
 from fix_namespaces import new_land
 from fix_nodes import new_node
+from fix_oci import new_engine
 from fix_postgres import (
     counting_postgres,
     counting_server,
@@ -44,6 +45,7 @@ __all__ = [
     "kept_world",
     "new_chaos",
     "new_cluster",
+    "new_engine",
     "new_land",
     "new_node",
     "new_old",

@@ -2,8 +2,9 @@
 
 Starting: read who may do what → listen (alive, not ready) → open and recover the storage → be level
 with other nodes, if there are any → reach out to other regions, likewise → start the committer →
-open the live door → ready. Stopping, on SIGTERM or SIGINT: stop taking requests and answer those at
-hand → tell watchers to reconnect → leave the other regions → commit what is queued → last
+open the live door → ready. Stopping, on SIGTERM or SIGINT: go on for `node.leave_seconds` while
+saying that it is not ready → stop taking requests and answer those at hand → tell watchers to
+reconnect → leave the other regions → commit what is queued → last
 checkpoint → leave the other nodes → close the storage.
 """
 
@@ -25,7 +26,7 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
-from rankwire import _core, log
+from rankwire import _core, log, notify
 from rankwire.access import AccessError, Guard, refusal
 from rankwire.api.app import build, counters, of_clients
 from rankwire.api.door import Door
@@ -33,6 +34,7 @@ from rankwire.api.parts import Parts
 from rankwire.api.routes import OPERATIONS
 from rankwire.api.server_routes import SERVER
 from rankwire.beside import Beside, open_beside
+from rankwire.departure import Departure
 from rankwire.live import Live
 from rankwire.ops.analyzer.sources import Watched
 from rankwire.ops.lifecycle import Keeper, Lifecycle
@@ -112,24 +114,24 @@ def run_tuned(main: Coroutine[None, None, _T]) -> _T:
 
 async def _serve(settings: Settings) -> bool:
     """Serve, and tell whether it ended as it should."""
-    stop = asyncio.Event()
+    departure = Departure(settings.node.leave_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, departure.ask)
     async with AsyncExitStack() as stack:
         live_failed = asyncio.Event()
 
         def fail() -> None:
             loop.call_soon_threadsafe(live_failed.set)
 
-        writer = await _Node(settings, stack, stop).open(fail)
+        writer = await _Node(settings, stack, departure).open(fail)
         if writer is None:
             return True
-        events = (stop, writer.failed, live_failed)
-        ends = [asyncio.create_task(event.wait()) for event in events]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            end.cancel()
+        notify.tell(notify.READY)
+        alive = asyncio.create_task(notify.keep_alive())
+        await departure.wait(writer.failed, live_failed)
+        alive.cancel()
+        notify.tell(notify.STOPPING)
         _log.info("stopping")
     _log.info("stopped")
     return not (writer.failed.is_set() or live_failed.is_set())
@@ -138,11 +140,11 @@ async def _serve(settings: Settings) -> bool:
 class _Node:
     """Starts every part of a server, in order, and leaves its end on the stack."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> None:
-        """Prepare; `stop` is set when the server is to end, also while it starts."""
+    def __init__(self, settings: Settings, stack: AsyncExitStack, departure: Departure) -> None:
+        """Prepare; the departure tells when the server is to end, also while it starts."""
         self._settings = settings
         self._stack = stack
-        self._stop = stop
+        self._departure = departure
         self._served = SERVER if settings.node.role == "hub" else OPERATIONS
 
     async def open(self, on_live_failure: Callable[[], None]) -> Writer | None:
@@ -153,7 +155,7 @@ class _Node:
         guard = await asyncio.to_thread(_guard, settings)
         self._ends_on_thread(guard.stop)
         guard.start()
-        door = Door(settings.regions.name)
+        door = Door(settings.regions.name, self._departure)
         port, leave = await listen(settings, door)
         self._stack.push_async_callback(leave)
         storage, region = await asyncio.to_thread(_storage, settings)
@@ -167,7 +169,7 @@ class _Node:
         writer = self._writer(storage, engine, region, among)
         live = await self._live(engine, region, guard, on_live_failure)
         parts = self._parts(writer, beside, live, region, among, knowledge)
-        parts = msgspec.structs.replace(parts, guard=guard)
+        parts = msgspec.structs.replace(parts, guard=guard, departure=self._departure)
         door.open(build(parts, guard.access, settings.http.max_body_bytes, self._served))
         # First of all ends, so that what was accepted is answered while everything still works.
         self._stack.push_async_callback(leave)
@@ -227,7 +229,7 @@ class _Node:
         if self._settings.redis.url and self._settings.auth.mode == "keys":
             rates.start()
             self._ends_on_thread(rates.stop)
-        while not self._stop.is_set():
+        while not self._departure.asked.is_set():
             if await asyncio.to_thread(region.wait_level, _LEVEL_SECONDS):
                 return True
             _log.info("waiting to be level with the other nodes", degraded=region.degraded)

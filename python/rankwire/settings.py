@@ -38,6 +38,9 @@ KEY_VARIABLE = "RANKWIRE_KEY"
 # No message quotes what these hold.
 _SECRETS: Final = frozenset({"regions.secret"})
 
+# A connection is looked at every 25 seconds, and coming back costs a node more than staying.
+_SHORTEST_CONNECTION: Final = 60
+
 MOST_INTERVALS: Final = 720
 """Most intervals of ``ops.sample_seconds`` in one ``ops.window_seconds``: as much is remembered."""
 
@@ -135,6 +138,15 @@ class Live(msgspec.Struct, frozen=True):
             description="Most commands of a watcher, at once three times that; not for API keys.",
         ),
     ] = 20
+    connection_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="How long a connection lasts, give or take a tenth, before its watcher is "
+            "told to connect again, so that new nodes get their share; at least 60, 0 for no end.",
+        ),
+    ] = 0
 
 
 class Storage(msgspec.Struct, frozen=True):
@@ -227,6 +239,15 @@ class Node(msgspec.Struct, frozen=True):
             "storage.url.",
         ),
     ] = "all"
+    leave_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=300,
+            description="How long a node that was told to stop goes on serving while it says that "
+            "it is not ready, so that nobody is sent to it any more when it stops.",
+        ),
+    ] = 0.0
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -671,6 +692,9 @@ def _clashes(values: Mapping[str, object], chosen: Mapping[str, _Found]) -> Iter
         for name, alone in (("node.role", "all"), ("redis.url", ""), ("storage.replica_url", "")):
             if values[name] != alone:
                 yield f"{place(name)}: found {values[name]!r}, allowed only with storage.url"
+    if 0 < (lasting := cast("int", values["live.connection_seconds"])) < _SHORTEST_CONNECTION:
+        where = place("live.connection_seconds")
+        yield f"{where}: found {lasting}, allowed is 0 or at least {_SHORTEST_CONNECTION}"
     yield from settings_regions.clashes(values, place)
     window = cast("float", values["ops.window_seconds"])
     most = MOST_INTERVALS * cast("float", values["ops.sample_seconds"])

@@ -27,7 +27,9 @@ async def test_a_server_without_regions_is_well(api: Client) -> None:
     assert answer.status == 200
     health = msgspec.json.decode(answer.body, type=NodeHealth)
     assert (health.status, health.service_id) == ("pass", "")
-    assert set(health.checks) == {"storage:commits", "follower:level", "operator:out"}
+    assert set(health.checks) == {
+        *("storage:commits", "follower:level", "operator:out", "node:leaving"),
+    }
 
 
 async def test_everybody_may_ask_and_nothing_else_is_taken(api: Client) -> None:

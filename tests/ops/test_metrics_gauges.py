@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fix_api import api
+from fix_postgres import Database
 from fix_server import NewServer, Server, until
 from rankwire.ops.analyzer.readings import Buckets
 from rankwire.ops.loop_lag import EVERY_SECONDS, LoopLag
@@ -66,6 +67,15 @@ async def test_watchers_are_counted_by_pod(
             await live.receive_str()
             assert _labelled(server, name) == {"rankwire-7": 1}
         until(lambda: _labelled(server, name) == {"rankwire-7": 0}, "the watcher has gone")
+
+
+def test_a_node_without_a_live_door_has_no_watchers(
+    new_server: NewServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What scales by the mean over pods needs a figure of each."""
+    monkeypatch.setenv("POD_NAME", "rankwire-8")
+    server = new_server("--storage-url", postgres.url, "--role", "api").start()
+    assert _labelled(server, "websocket_connections_per_pod") == {"rankwire-8": 0}
 
 
 async def test_a_cache_that_nobody_asked_has_no_hit_rate(api: Client) -> None:

@@ -25,7 +25,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_line_and_an_example(name: str) -> None:
-    command = importlib.import_module(f"rankwire.cli.{name}").command
+    command = importlib.import_module(f"rankwire.cli.{name.replace('-', '_')}").command
     assert isinstance(command, click.Command)
     assert command.name == name
     assert command.short_help == COMMANDS[name]

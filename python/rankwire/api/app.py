@@ -95,6 +95,7 @@ def _observed(parts: Parts) -> Observed:
         parts.hub,
         parts.region,
         parts.requests,
+        parts.watch.limits,
         parts.keeper,
         parts.among,
     )

@@ -2,9 +2,9 @@
 
 Answered from what is known already: nothing is asked of a database, of Redis or of another region,
 and of the disk only whether `regions.health_file` is there, and its first line. `fail` means that
-the node should get no traffic: it cannot commit or follow, or an operator has taken it or its
-region out. What other regions lack, or this one of them, is a `warn`: it serves, and is better than
-nothing.
+the node should get no traffic: it cannot commit or follow, it is about to end, or an operator
+has taken it or its region out. What other regions lack, or this one of them, is a `warn`: it
+serves, and is better than nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Doctor:
             STORAGE_CHECK: [_check("datastore", self._parts.writer.trouble, "fail")],
             "follower:level": [self._follower()],
             "operator:out": [_check("system", self._out(), "fail")],
+            "node:leaving": [_check("system", self._parts.departure.reason, "fail")],
             **self._regions(),
         }
         found = {check.status for group in checks.values() for check in group}

@@ -9,6 +9,7 @@ import msgspec
 from rankwire import _core, settings_regions
 from rankwire.access import Guard
 from rankwire.beside import Beside
+from rankwire.departure import Departure
 from rankwire.ops.lifecycle import Keeper
 from rankwire.ops.metric_regions import RegionView
 from rankwire.ops.metrics import Requests
@@ -38,6 +39,8 @@ class Parts(msgspec.Struct, frozen=True):
     region_settings: settings_regions.Regions = settings_regions.Regions()
     guard: Guard | None = None
     """What keeps the keys fresh, if anything does."""
+    departure: Departure = msgspec.field(default_factory=Departure)
+    """Whether the node is about to end."""
 
     @property
     def trouble(self) -> str | None:

@@ -178,8 +178,9 @@ class Service:
         return _ALIVE
 
     def ready(self) -> Answer:
-        """Say whether writes can be committed."""
-        if (trouble := self._parts.trouble) is not None:
+        """Say whether writes can be committed, and will be for a while."""
+        trouble = self._parts.departure.reason or self._parts.trouble
+        if trouble is not None:
             raise ProblemError(UNAVAILABLE, trouble)
         if reasons := self._parts.degraded:
             return JSON_OK, msgspec.json.encode(Status("degraded", reasons))

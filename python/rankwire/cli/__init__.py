@@ -27,11 +27,17 @@ COMMANDS: Mapping[str, str] = {
     "verify": "Prove that a server's boards are what is stored.",
     "backup": "Write boards, profiles and keys into one file.",
     "restore": "Put a backup into an empty storage.",
+    "migrate": "Bring the schema of a storage up to this version.",
+    "health": "Ask a server once whether it is ready.",
     "doctor": "Check settings, storage, ports and limits before a start.",
     "regions": "See, compare and move what several regions hold.",
+    "metrics-server": "Give a Kubernetes autoscaler the nodes' metrics.",
     "ops": "See how a server does, what limits it and what it costs.",
 }
-"""Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``."""
+"""Name and one-line help of every command; ``rankwire.cli.NAME`` holds its ``command``.
+
+The module's name has ``_`` where the command's has ``-``.
+"""
 
 
 class LazyGroup(click.Group):
@@ -53,7 +59,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in self._table:
             return None
-        module = importlib.import_module(f"{self._module}{cmd_name}")
+        module = importlib.import_module(f"{self._module}{cmd_name.replace('-', '_')}")
         return cast("click.Command", module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

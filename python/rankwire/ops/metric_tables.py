@@ -220,6 +220,19 @@ LOOP_LAG: Final = (
     "rankwire_loop_lag_seconds",
     "How late timers of the event loop fired, ten of them a second.",
 )
+# Name of a limit, name of the metric, what it means; only of those that this node has.
+LIMIT_METRICS: Final = (
+    (
+        "connections",
+        "rankwire_live_connections_limit",
+        "Most watchers at once, as set and as open files allow, those of hub processes together.",
+    ),
+    (
+        "pending",
+        "rankwire_pending_writes_limit",
+        "Most writes that may wait for a commit; more are answered 503.",
+    ),
+)
 # Attribute of the memory, name of the metric, what it means.
 MEMORY_METRICS: Final = (
     (

@@ -41,6 +41,7 @@ from rankwire.ops.metric_tables import (
     COMMIT_SECONDS,
     CONNECTIONS,
     CORE_METRICS,
+    LIMIT_METRICS,
     LIVE_CODES,
     LIVE_METRICS,
     LOOP_LAG,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from rankwire.sync.region import Region
     from rankwire.writer import Writer
 
+_ERROR_CLASS: Final = 5
 _STEADY_SECONDS: Final = 1.0
 """A rate over less time than this says nothing."""
 
@@ -86,6 +88,8 @@ class Observed(msgspec.Struct, frozen=True):
     region: Region | None
     requests: Mapping[str, Requests]
     """By operation."""
+    limits: Mapping[str, int]
+    """How much there may be of what `LIMIT_METRICS` names."""
     keeper: Keeper | None = None
     """What archives the journal, if anything does."""
     among: RegionView | None = None
@@ -139,6 +143,8 @@ class _Rankwire(Collector):
         caches = pulse.caches(pages, profiles)
         yield from _figures(CORE_METRICS, stats)
         yield from _live(observed.hub, self._pod)
+        limits = [row for row in LIMIT_METRICS if row[0] in observed.limits]
+        yield from _figures(limits, observed.limits)
         if region is not None:
             yield from _figures(SYNC_METRICS, region.stats())
         followed = region.trouble if region is not None else None
@@ -181,15 +187,16 @@ def _archive(keeper: Keeper) -> Iterator[Metric]:
 
 
 def _live(hub: _core.Hub | None, pod: str) -> Iterator[Metric]:
-    if hub is None:
+    # Of every node, with zero where no watcher can be: a mean over pods needs all of them.
+    connections = GaugeMetricFamily(*CONNECTIONS, labels=("pod_name",))
+    stats = hub.stats() if hub else None
+    connections.add_metric((pod,), stats["connections"] if stats else 0)
+    yield connections
+    if stats is None:
         return
-    stats = hub.stats()
     yield from _figures(LIVE_METRICS, stats)
     yield from _by_code(LIVE_CODES, stats)
     yield from _by_view(stats["by_view"])
-    connections = GaugeMetricFamily(*CONNECTIONS, labels=("pod_name",))
-    connections.add_metric((pod,), stats["connections"])
-    yield connections
 
 
 def _figures(
@@ -289,7 +296,8 @@ def _http(requests: Mapping[str, Requests]) -> Iterator[Metric]:
     seconds = HistogramMetricFamily(*SECONDS, labels=("operation",))
     for operation, counted in requests.items():
         for status, count in enumerate(counted.by_class):
-            if count:
+            # Errors are there from the start: a rate does not see the first of a new series.
+            if count or status == _ERROR_CLASS:
                 answers.add_metric((operation, f"{status}xx"), count)
         times = counted.times
         seconds.add_metric((operation,), _cumulative(times.counts), times.total)

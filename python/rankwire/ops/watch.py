@@ -72,6 +72,10 @@ class Watch:
         ops = settings.ops
         engine, beside = watched.writer.engine, watched.beside
         self.pulse = Pulse(watched.writer, beside.profiles)
+        self.limits = {"pending": settings.limits.pending_submits}
+        """How much there may be, by what the metrics call it; no watchers without a hub."""
+        if watched.hub is not None:
+            self.limits["connections"] = watched.most_connections
         skus = {"api": ops.node_sku, "cache": ops.redis_sku}
         self.caching = IntelligentCaching(
             engine, beside.profiles, beside.database, knowledge.catalogue, ops

@@ -40,6 +40,11 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a client may take no byte of what is sent to it.
     pub write_timeout: Duration,
+    /// How long a session may last before its client is told to come back, give or take a tenth;
+    /// zero for as long as it likes.
+    pub session_time: Duration,
+    /// How long a client whose session has lasted long enough may wait for the answers to its submits.
+    pub answer_timeout: Duration,
     /// Whether other processes take connections from the same listener: who has no room leaves them
     /// to the others.
     pub shares_listener: bool,
@@ -65,6 +70,8 @@ impl Default for Config {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             write_timeout: Duration::from_secs(15),
+            session_time: Duration::ZERO,
+            answer_timeout: Duration::from_secs(10),
             shares_listener: false,
             echo_bytes: None,
         }

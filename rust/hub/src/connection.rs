@@ -160,6 +160,8 @@ pub(crate) struct Connection {
     pub(crate) encoding: Encoding,
     /// A hub process, not a client: trusted, and larger in every way.
     pub(crate) is_trunk: bool,
+    /// The session has lasted long enough: nothing more is taken on, and it ends with what it waits for.
+    pub(crate) is_leaving: bool,
     /// Whether it stands in the worker's list of blocked sockets; it may not be blocked any more.
     pub(crate) is_listed: bool,
     /// There may be bytes in the socket that nobody has asked for yet.
@@ -180,6 +182,8 @@ pub(crate) struct Connection {
     pub(crate) in_flight: u32,
     /// The beat in which the client was heard last, or took bytes that had waited for it.
     pub(crate) heard: u32,
+    /// The beat from which on the session has lasted long enough.
+    pub(crate) until: u32,
     /// When the token is no good any more, in seconds since 1970.
     pub(crate) expires: Option<u64>,
     /// From the handshake, for `connect` without a token.
@@ -194,6 +198,7 @@ impl Connection {
             stage: Stage::Asking { searched: 0, full },
             encoding: Encoding::Json,
             is_trunk: false,
+            is_leaving: false,
             is_listed: false,
             unread: true,
             again: false,
@@ -206,6 +211,7 @@ impl Connection {
             pace: Pace::new(now_ms),
             in_flight: 0,
             heard: beat,
+            until: u32::MAX,
             expires: None,
             credential: None,
         }

@@ -69,6 +69,7 @@
 //! | 3001 | the server is shutting down |
 //! | 3005 | the token has expired and was not refreshed |
 //! | 3008 | the client did not take a single byte for [`Config::write_timeout`] |
+//! | 3011 | the session has lasted long enough |
 //! | 3012 | no pong in time |
 //! | 3013 | a flood of commands or pings |
 //! | 3500 | no token or key that is good, or one that was revoked |

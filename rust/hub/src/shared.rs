@@ -67,6 +67,11 @@ impl Shared {
         format!("{:016x}{:016x}", half(0), half(1))
     }
 
+    /// A number up to `most` for one connection, the same at every call, that nobody can foresee.
+    pub(crate) fn draw(&self, name: Name, most: u32) -> u32 {
+        (self.secret.hash_one(name) % (u64::from(most) + 1)) as u32
+    }
+
     /// Counts a connection that was accepted. Returns how many there are with it.
     pub(crate) fn hold(&self) -> u32 {
         self.held.fetch_add(1, Relaxed) + 1
@@ -110,5 +115,34 @@ impl Shared {
 
     fn relays(&self) -> MutexGuard<'_, Relays> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rankwire_access::{Mode, Policy};
+
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_is_anything_up_to_the_most_and_stays() {
+        let access = Access::new(Policy {
+            mode: Mode::Open,
+            anonymous_read: false,
+            audience: None,
+            issuer: None,
+            key_submits_per_second: 0,
+            member_submits_per_second: 0,
+        });
+        let shared = Shared::new(Config::default(), Arc::new(access), true);
+        let mut found = [0; 4];
+        for slot in 0..1000 {
+            let drawn = shared.draw((0, slot, 1), 3);
+            assert_eq!(shared.draw((0, slot, 1), 3), drawn);
+            found[drawn as usize] += 1;
+        }
+        // By chance below 150 once in 10^13 runs.
+        assert!(found.iter().all(|count| *count > 150), "{found:?}");
+        assert_eq!(shared.draw((0, 0, 1), 0), 0);
     }
 }

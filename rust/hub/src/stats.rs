@@ -10,7 +10,8 @@ use crate::channel::ViewKind;
 use crate::times::{Timer, Times};
 
 /// Close codes that are counted apart; all others are counted under 0.
-pub const CLOSE_CODES: [u16; 11] = [0, 1002, 1007, 3001, 3005, 3008, 3012, 3013, 3500, 3501, 3502];
+pub const CLOSE_CODES: [u16; 12] =
+    [0, 1002, 1007, 3001, 3005, 3008, 3011, 3012, 3013, 3500, 3501, 3502];
 
 /// Error codes that are counted apart; all others are counted under 0.
 pub const ERROR_CODES: [u16; 15] =

@@ -270,6 +270,38 @@ async fn a_drain_waits_for_commits() {
     ending.await.unwrap();
 }
 
+/// Submits one after the other, which is never refused, until the server closes. Returns its code.
+async fn submit_on(mut client: Client) -> u16 {
+    for id in 2.. {
+        if client.try_send(&submit(id, &score("bob", 99))).await {
+            match client.next_or_closed().await {
+                Ok(answer) => assert_eq!(answer["rpc"]["data"]["score"], 99, "{answer}"),
+                Err(code) => return code,
+            }
+        }
+    }
+    unreachable!()
+}
+
+/// Until its turn comes a client is served as ever, though others were told to leave before.
+#[tokio::test]
+async fn a_drain_refuses_nobody_who_waits_for_answers() {
+    let world = World::new(quick());
+    let _committer = world.committer();
+    let first = world.connect().await;
+    let mut others = Vec::new();
+    for _ in 0..100 {
+        others.push(tokio::spawn(submit_on(world.connect().await)));
+    }
+    let hub = Arc::new(world.hub);
+    let ending = tokio::task::spawn_blocking(move || hub.shutdown(Duration::from_secs(20)));
+    assert_eq!(first.closed().await.0, 3001);
+    for other in others {
+        assert_eq!(other.await.unwrap(), 3001);
+    }
+    ending.await.unwrap();
+}
+
 /// Another region takes the submits: their callers are told which.
 #[tokio::test]
 async fn submits_that_belong_to_another_region_are_refused() {

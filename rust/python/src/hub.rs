@@ -34,6 +34,7 @@ struct Live {
     origins: String,
     accepts_per_second: u32,
     commands_per_second: u32,
+    connection_seconds: u32,
 }
 
 impl Live {
@@ -52,6 +53,7 @@ impl Live {
             origins,
             accepts_per_second: self.accepts_per_second,
             commands_per_second: self.commands_per_second,
+            session_time: Duration::from_secs(self.connection_seconds.into()),
             ..Config::default()
         })
     }

@@ -105,6 +105,8 @@ pub enum Close {
     Expired,
     /// 3008: the client took no byte for too long.
     Slow,
+    /// 3011: the session has lasted long enough; come back, perhaps to another node.
+    Reconnect,
     /// 3012: the client did not answer a ping.
     NoPong,
     /// 3013: far more commands than the client may send.
@@ -128,6 +130,7 @@ impl Close {
             Self::Shutdown => 3001,
             Self::Expired => 3005,
             Self::Slow => 3008,
+            Self::Reconnect => 3011,
             Self::NoPong => 3012,
             Self::TooManyRequests => 3013,
             Self::InvalidToken => 3500,
@@ -144,6 +147,7 @@ impl Close {
             Self::Shutdown => "shutdown",
             Self::Expired => "connection expired",
             Self::Slow => "slow",
+            Self::Reconnect => "force reconnect",
             Self::NoPong => "no pong",
             Self::TooManyRequests => "too many requests",
             Self::InvalidToken => "invalid token",
@@ -189,6 +193,7 @@ mod tests {
             (Close::Shutdown, 3001),
             (Close::Expired, 3005),
             (Close::Slow, 3008),
+            (Close::Reconnect, 3011),
             (Close::NoPong, 3012),
             (Close::TooManyRequests, 3013),
             (Close::InvalidToken, 3500),

@@ -209,5 +209,6 @@ impl Worker {
         }
         self.send_message(slot as usize, &replies);
         self.payload = replies;
+        self.depart(slot as usize);
     }
 }

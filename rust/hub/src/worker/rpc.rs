@@ -83,7 +83,7 @@ impl Worker {
             if *is_trunk { SubmitCall::relayed(data)? } else { SubmitCall::read(data, caller)? };
         self.check_in_flight(slot)?;
         self.check_submit(slot, &call, is_player || for_player)?;
-        if self.drain.is_some() {
+        if self.connections[slot].is_leaving {
             return Err(CommandError::Internal);
         }
         self.spend(slot)?;
@@ -196,6 +196,7 @@ impl Worker {
             if !message.is_empty() {
                 self.send_message(slot, &message);
             }
+            self.depart(slot);
         }
         message.clear();
         self.payload = message;
@@ -209,6 +210,15 @@ impl Worker {
         }
         connection.in_flight -= 1;
         Some(connection)
+    }
+
+    /// Ends a session that only waited for its answers, with the last of them: whoever submits one
+    /// after the other is never refused.
+    pub(super) fn depart(&mut self, slot: usize) {
+        let is_done = |one: &Connection| one.is_leaving && one.in_flight == 0;
+        if self.connections.get(slot).is_some_and(is_done) {
+            self.close(slot, self.farewell());
+        }
     }
 
     /// Takes note of the figures of a hub process.

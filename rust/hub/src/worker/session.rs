@@ -144,10 +144,13 @@ impl Worker {
             return Ok(Err(CommandError::TokenExpired));
         };
         let ttl = self.become_caller(slot, caller);
+        let name = (self.number, slot as u32, self.connections[slot].generation);
+        let until = self.end_of_session(name);
         let connection = &mut self.connections[slot];
         connection.credential = None;
         connection.stage = Stage::Connected;
-        let client = self.hub.client_id((self.number, slot as u32, connection.generation));
+        connection.until = until;
+        let client = self.hub.client_id(name);
         let ping_s = self.hub.config.ping_seconds();
         let reply = Connected { client: &client, version: VERSION, ping_s, ttl };
         Out::new(connection.encoding, replies).connected(id, &reply);

@@ -10,6 +10,7 @@ use crate::centrifuge::{Close, Out};
 use crate::clock::BEATS;
 use crate::connection::{Connection, Stage};
 use crate::limits;
+use crate::shared::Name;
 use crate::ws::frame;
 
 /// Time that an SDK has to bring a new token after the old one's end, in seconds. At the client the
@@ -26,6 +27,8 @@ pub(super) struct Deadlines {
     open: VecDeque<Began>,
     /// To have left.
     closing: VecDeque<Began>,
+    /// To be sent away: those whose sessions have lasted long enough while answers are due to them.
+    leaving: Vec<Began>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,7 @@ impl Worker {
     /// Does what is due. To be called every few milliseconds.
     pub(super) fn watch(&mut self) {
         self.watch_deadlines();
+        self.watch_leaving();
         self.go_on_draining();
         self.forgive_standstill();
         while self.beat < self.clock.beat {
@@ -145,7 +149,7 @@ impl Worker {
         }
     }
 
-    /// Pings a client, unless its time is over.
+    /// Pings a client, unless its time is over, or that of its session.
     fn visit(&mut self, slot: usize) {
         let Some(connection) = self.connections.get(slot) else { return };
         if !connection.is_live() || connection.is_trunk {
@@ -161,11 +165,65 @@ impl Worker {
             self.close(slot, Close::InvalidToken);
             return;
         }
+        if connection.until <= self.clock.beat && self.send_off(slot) {
+            return;
+        }
+        let connection = &self.connections[slot];
         let mut ping = std::mem::take(&mut self.payload);
         ping.clear();
         Out::new(connection.encoding, &mut ping).ping();
         self.send_message(slot, &ping);
         self.payload = ping;
+    }
+
+    /// The beat from which on a session that begins now has lasted long enough. Drawn within a tenth
+    /// of what is set, so that clients who came together do not leave together.
+    pub(super) fn end_of_session(&self, name: Name) -> u32 {
+        let time = self.hub.config.session_time;
+        if time.is_zero() {
+            return u32::MAX;
+        }
+        let (beats, spread) = (self.clock.beats(time), self.clock.beats(time / 10));
+        self.clock.beat + beats - spread + self.hub.draw(name, 2 * spread)
+    }
+
+    /// Tells a client to come back: now, or when what it has submitted is answered, and meanwhile it
+    /// can submit nothing more. Returns whether it was now.
+    fn send_off(&mut self, slot: usize) -> bool {
+        let connection = &mut self.connections[slot];
+        if connection.in_flight == 0 {
+            self.close(slot, self.farewell());
+            return true;
+        }
+        if !connection.is_leaving {
+            connection.is_leaving = true;
+            let Connection { generation, .. } = *connection;
+            self.deadlines.leaving.push(Began { slot, generation, at: self.clock.now });
+        }
+        false
+    }
+
+    pub(super) fn farewell(&self) -> Close {
+        if self.drain.is_some() { Close::Shutdown } else { Close::Reconnect }
+    }
+
+    fn watch_leaving(&mut self) {
+        let patience = self.drain.map_or(self.hub.config.answer_timeout, |drain| drain.patience);
+        let mut leaving = std::mem::take(&mut self.deadlines.leaving);
+        leaving.retain(|one| {
+            let connection = self.connections.get(one.slot);
+            let Some(connection) = connection.filter(|found| found.generation == one.generation)
+            else {
+                return false;
+            };
+            if connection.in_flight > 0 && self.clock.now < one.at + patience {
+                return true;
+            }
+            self.close(one.slot, self.farewell());
+            false
+        });
+        // Nobody was added meanwhile.
+        self.deadlines.leaving = leaving;
     }
 
     /// Cuts off clients that have taken no byte for too long.
@@ -288,8 +346,8 @@ impl Worker {
         self.drain = Some(Drain { began, within, patience, all, visited: 0, slot: 0 });
     }
 
-    /// Closes as many connections as should be closed by now. Those whose submits wait for their
-    /// commit get the answer first.
+    /// Closes as many connections as should be closed by now; until then they are served as ever.
+    /// Those whose submits wait for their commit get the answer first.
     fn go_on_draining(&mut self) {
         let Some(mut drain) = self.drain else { return };
         let passed = self.clock.now - drain.began;
@@ -299,20 +357,13 @@ impl Worker {
         while drain.visited < due && drain.slot < self.connections.capacity() {
             let slot = drain.slot;
             drain.slot += 1;
-            let Some(connection) = self.connections.get(slot) else { continue };
-            drain.visited += 1;
-            if connection.in_flight == 0 {
-                self.send_away(slot);
-            }
+            drain.visited += usize::from(self.connections.contains(slot));
+            self.send_away(slot, false);
         }
-        // Further rounds take those who came late, and those who had something in flight: when they
-        // have their answer, or have waited long enough.
+        // Further rounds take those who came late, and those who have waited long enough.
         if is_late {
             for slot in 0..self.connections.capacity() {
-                let waits = |connection: &Connection| connection.in_flight > 0;
-                if passed >= drain.patience || !self.connections.get(slot).is_some_and(waits) {
-                    self.send_away(slot);
-                }
+                self.send_away(slot, passed >= drain.patience);
             }
         } else if drain.slot >= self.connections.capacity() {
             drain.slot = 0;
@@ -320,10 +371,13 @@ impl Worker {
         self.drain = Some(drain);
     }
 
-    fn send_away(&mut self, slot: usize) {
+    fn send_away(&mut self, slot: usize, at_once: bool) {
         let Some(connection) = self.connections.get(slot) else { return };
         match connection.stage {
-            Stage::Open | Stage::Connected => self.close(slot, Close::Shutdown),
+            Stage::Open | Stage::Connected if at_once => self.close(slot, Close::Shutdown),
+            Stage::Open | Stage::Connected => {
+                self.send_off(slot);
+            }
             Stage::Asking { .. } | Stage::Echo => self.end(slot),
             Stage::Closing | Stage::Gone => {}
         }

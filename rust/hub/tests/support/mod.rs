@@ -403,6 +403,17 @@ impl Client {
         }
     }
 
+    /// The next object, or the code with which the server closes.
+    pub(crate) async fn next_or_closed(&mut self) -> Result<Value, u16> {
+        while self.objects.is_empty() {
+            match within(self.socket.next()).await.expect("closed without a code").unwrap() {
+                Message::Close(Some(frame)) => return Err(frame.code.into()),
+                message => self.take(message),
+            }
+        }
+        Ok(self.objects.pop_front().unwrap())
+    }
+
     /// The code and the reason with which the server closes, after whatever else it sent.
     pub(crate) async fn closed(mut self) -> (u16, String) {
         within(async {

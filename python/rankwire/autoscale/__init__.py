@@ -1,0 +1,1 @@
+"""Autoscaling: the metrics server that a HorizontalPodAutoscaler asks, and models of it."""
