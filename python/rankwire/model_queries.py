@@ -30,6 +30,19 @@ class NoQuery(Request, frozen=True):
     """No parameters."""
 
 
+class ReadyQuery(Request, frozen=True, rename={"purpose": "for"}):
+    """What a node is to be ready for."""
+
+    purpose: Annotated[
+        Literal["writes", "reads"],
+        Meta(
+            description="`writes`: whether writes can be committed, which fails on all nodes while "
+            "PostgreSQL is away. `reads`: whether the node has its boards and stays, which is all "
+            "that reads and live views need."
+        ),
+    ] = "writes"
+
+
 class WaitQuery(Request, frozen=True):
     """How long to wait for what other regions have."""
 

@@ -66,6 +66,7 @@ async def test_a_storage_that_cannot_commit(tmp_path: Path) -> None:
             ready = await api.get("/readyz")
             _check(ready, 503, "unavailable")
             assert "locked" in ready.json["detail"]
+            assert (await api.get("/readyz?for=reads")).status == 200
             health = await api.get("/health")
             assert (health.status, health.json["status"]) == (503, "fail")
             (check,) = health.json["checks"]["storage:commits"]

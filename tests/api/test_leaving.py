@@ -46,6 +46,7 @@ def test_it_serves_on_and_says_that_it_is_not_ready(new_server: NewServer) -> No
     reply = server.get("/health")
     assert (reply.status, reply.json()["status"]) == (503, "fail")
     assert reply.json()["checks"]["node:leaving"][0]["output"] == _WHY
+    assert server.get("/readyz?for=reads").json()["detail"] == _WHY
     # What restarts a process that hangs is not to do so now.
     assert server.get("/healthz").status == 200
     assert server.submit("a", "ann", 1).status == 200

@@ -198,12 +198,13 @@ def test_probes_ask_different_questions(objects: list[Object]) -> None:
         if name.startswith("Job/"):
             assert not probes
             continue
-        alive = "/livez" if container["name"] == "metrics-server" else "/healthz"
-        # What depends on a database is no reason to restart.
+        is_node = container["name"] != "metrics-server"
+        alive = "/healthz" if is_node else "/livez"
+        # What depends on a database is no reason to restart, nor to refuse reads on all nodes.
         assert probes == {
             "startupProbe": alive,
             "livenessProbe": alive,
-            "readinessProbe": "/readyz",
+            "readinessProbe": "/readyz?for=reads" if is_node else "/readyz",
         }
         ports = {port["name"] for port in container["ports"]}
         assert all(

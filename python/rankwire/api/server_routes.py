@@ -9,6 +9,7 @@ from rankwire.api.bodies import JSON, MSGPACK, Body, plain_decoders
 from rankwire.api.health import HEALTH_JSON
 from rankwire.api.operations import BODY, NAMED, Operation, Reply
 from rankwire.model import Digest, Status
+from rankwire.model_queries import ReadyQuery
 from rankwire.model_regions import Failover, NodeHealth, Out, Verify, Verifying
 from rankwire.ops.caching.report import CachingReport
 from rankwire.ops.report.bundle import Bundle
@@ -32,10 +33,11 @@ SERVER: Final = (
         "/readyz",
         "server",
         "public",
-        "Tell whether the server can take writes",
-        lambda service, _: service.ready(),
+        "Tell whether the server can take writes, or serve reads",
+        lambda service, call: service.ready(call.query),
         {200: Reply("It can.", Status, {"status": "ready"})},
         (*NAMED, problems.UNAVAILABLE),
+        query=ReadyQuery,
     ),
     Operation(
         "health",

@@ -42,7 +42,7 @@ from rankwire.model import (
     Status,
     Submit,
 )
-from rankwire.model_queries import AroundQuery, BoardsQuery, CountQuery, TopQuery
+from rankwire.model_queries import AroundQuery, BoardsQuery, CountQuery, ReadyQuery, TopQuery
 
 if TYPE_CHECKING:
     from rankwire.api.idempotency import Key
@@ -177,9 +177,11 @@ class Service:
         """Say that the process answers."""
         return _ALIVE
 
-    def ready(self) -> Answer:
-        """Say whether writes can be committed, and will be for a while."""
-        trouble = self._parts.departure.reason or self._parts.trouble
+    def ready(self, query: ReadyQuery) -> Answer:
+        """Say whether writes can be committed, or reads served, and will be for a while."""
+        trouble = self._parts.departure.reason
+        if query.purpose == "writes":
+            trouble = trouble or self._parts.trouble
         if trouble is not None:
             raise ProblemError(UNAVAILABLE, trouble)
         if reasons := self._parts.degraded:

@@ -78,7 +78,7 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: { path: /readyz, port: http }
+  httpGet: { path: "/readyz?for=reads", port: http }
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
