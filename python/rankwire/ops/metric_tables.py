@@ -36,7 +36,7 @@ CORE_METRICS: Final = (
     ),
 )
 SYNC_METRICS: Final = (
-    ("redis_up", "rankwire_sync_redis_up", "1 while Redis answers, otherwise 0."),
+    ("redis_up", "rankwire_sync_redis_up", "1 while Redis answers, otherwise 0; NaN without one."),
     ("level", "rankwire_sync_level", "1 once the node was level with the others after its start."),
     (
         "lag_seconds",

@@ -184,7 +184,7 @@ class Region:
 
     def stats(self) -> dict[str, float]:
         """Give all figures, for metrics."""
-        figures = dict.fromkeys(FIGURES, 0.0)
+        figures = dict.fromkeys(FIGURES, 0.0) | {"redis_up": math.nan}
         if (follower := self._follower) is not None:
             figures |= {
                 "level": float(follower.is_level.is_set()),
