@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from fix_helm import ROOT, Object, named, of_kind, rendered
+from rankwire.autoscale.target import SPARE_FILES, Pod, derive
 from rankwire.ops.capacity.units import Units
 
 _ADAPTER: Final = ROOT / "deploy" / "helm" / "prometheus-adapter.values.yaml"
@@ -23,9 +24,6 @@ _GAUGES: Final = {
     "cache_hit_rate": "min",
 }
 """What nodes export, and what several series of a pod make together."""
-_SHARE: Final = 0.7
-_MEMORY_SHARE: Final = 0.8
-_SPARE_FILES: Final = 1000
 _GIB: Final = 1024**3
 
 
@@ -38,17 +36,14 @@ def _hub(objects: list[Object]) -> tuple[Object, Object]:
 
 def test_the_target_of_a_hub_follows_from_its_memory_and_files() -> None:
     scaler, container = _hub(rendered({}))
-    units = Units.load()
     memory = float(container["resources"]["limits"]["memory"].removesuffix("Gi")) * _GIB
     variables = {one["name"]: one.get("value") for one in container["env"]}
-    files = int(variables["RANKWIRE_LIVE_MAX_CONNECTIONS"])
-    bytes_each = units["memory_connection"] + units["memory_connection_kernel"]
-    by_memory = (memory * _MEMORY_SHARE - units["memory_process"]) / bytes_each
+    files = int(variables["RANKWIRE_LIVE_MAX_CONNECTIONS"]) + SPARE_FILES
     (metric,) = scaler["metrics"]
     assert metric["pods"]["metric"]["name"] == "websocket_connections_per_pod"
     target = int(metric["pods"]["target"]["averageValue"])
-    assert target == int(_SHARE * min(by_memory, files))
-    assert files == 65_536 - _SPARE_FILES
+    assert target == derive(Pod(memory, files), Units.load()).connections
+    assert files == 65_536
 
 
 def test_hubs_can_take_three_quarters_of_a_million_watchers() -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from click.testing import CliRunner
 
-from rankwire.autoscale import pods, scrape, security_access, serving_door
+from rankwire.autoscale import lint, pods, scrape, security_access, serving_door
 from rankwire.autoscale.metrics_table import METRICS
+from rankwire.cli import main
 
 _PAGE: Final = (Path(__file__).parents[2] / "docs" / "autoscaling.md").read_text()
+_MANIFESTS: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
 
 
 def test_the_metrics_are_those_that_are_served() -> None:
@@ -46,3 +49,24 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| {security_access.MOST_KEPT:,}, for {security_access.KEEP_SECONDS:.0f} s |",
     ):
         assert line in _PAGE, line
+
+
+def test_the_commands_do_what_is_said_of_them() -> None:
+    (block,) = re.findall(r"<!-- tested: simulate -->\n```sh\n(.+?)```", _PAGE, re.DOTALL)
+    outputs = []
+    for line in block.splitlines():
+        arguments = line.replace(" hpa-", f" {_MANIFESTS}/hpa-").split()[1:]
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+        outputs.append(done.output)
+    simulated, linted, derived = outputs
+    assert all(step in simulated for step in ("3 → 7", "7 → 14", "14 → 28", "28 → 50", "4 → 3"))
+    assert "nothing is wrong" in linted
+    assert derived.startswith("averageValue: ")
+
+
+def test_all_rules_are_listed() -> None:
+    source = Path(lint.__file__).read_text(encoding="utf-8")
+    rules = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+    table = _PAGE.partition("| rule | | |")[2].partition("**target**")[0]
+    assert set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"scaleUp", "maxReplicas"} == rules

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "cache": "Show what caching brings, and what it would.",
     "archive": "Archive the old journal, check it, bring it back.",
     "prices": "Show and renew the table of prices.",
+    "hpa": "Try an autoscaler of Kubernetes before it runs.",
 }
 """Name and one-line help of every command of the group."""
 
