@@ -100,6 +100,15 @@ verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terrafor
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
 	ROUNDS=$(ROUNDS) $(BIN)/pytest -q --timeout 7200 tests/cluster
 
+.PHONY: wheel
+wheel: .venv/python ## Build the wheel and the source distribution into dist/, without paths of this machine
+	rm -rf dist
+	CARGO_TARGET_DIR=target/wheel RUSTFLAGS='--remap-path-prefix=$(HOME)=/home --remap-path-prefix=$(CURDIR)=/rankwire' $(BIN)/maturin build --release --strip --sdist --quiet --out dist
+
+.PHONY: notices
+notices: .venv/python ## Write THIRD-PARTY.txt, the licences of what is compiled in
+	$(BIN)/python deploy/release/notices.py
+
 # What is written by programs and kept in the repository; tests compare it.
 
 .PHONY: manifests
@@ -187,6 +196,10 @@ verify-autoscale: .venv/rankwire ## Scale real nodes by real load through the me
 verify-chart: .venv/rankwire .venv/tools/helm ## All 7,680 combinations of the chart's switches, each object checked strictly
 	VERIFY_CHART=1 $(BIN)/pytest -q -rs --timeout 7200 tests/deploy/test_chart.py
 
+.PHONY: verify-wheel
+verify-wheel: wheel ## Install the wheel, and the source distribution, into empty environments and use them
+	VERIFY_WHEEL=$(CURDIR)/dist $(BIN)/pytest -q -rs --timeout 900 tests/release
+
 .PHONY: verify-container
 verify-container: .venv/rankwire ## Build the image and run it, and all of compose.yaml but Grafana; needs root
 	for tool in buildah crun debootstrap promtool; do
@@ -194,6 +207,14 @@ verify-container: .venv/rankwire ## Build the image and run it, and all of compo
 	done
 	tests/deploy/container/build-image target/container
 	VERIFY_CONTAINER=$(CURDIR)/target/container $(BIN)/pytest -q -rs --timeout 600 tests/deploy/test_container_run.py tests/deploy/test_compose_run.py
+
+# Kubernetes' own API server, controllers and client libraries, built from their Go modules.
+KUBERNETES_BIN ?= $(CURDIR)/target/kubernetes
+
+.PHONY: verify-kubernetes
+verify-kubernetes: .venv/rankwire .venv/tools/helm ## The chart and the autoscaler in a real Kubernetes without machines; needs Go and root
+	tests/kubernetes/build.sh $(KUBERNETES_BIN)
+	KUBERNETES_BIN=$(KUBERNETES_BIN) unshare --net sh -euc 'ip link set lo up; ip route add local 10.77.0.0/16 dev lo; exec $(BIN)/pytest -q -rs tests/kubernetes'
 
 # Benchmarks. Each ends with one JSON line; `ratio` says how many times better ours is.
 

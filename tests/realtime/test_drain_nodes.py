@@ -10,28 +10,29 @@ leaves first, nobody who submits over HTTP notices anything.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import signal
 import time
-import uuid
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
 
-import aiohttp
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from fix_balancer import Balancer, balancing
 from fix_crowd import Watcher
 from fix_postgres import Database
 from fix_redis import RedisServer
 from fix_server import PATIENCE_SECONDS, NewServer, Server
+from fix_submitters import (
+    HttpSubmitter,
+    LiveSubmitter,
+    Submitter,
+    end_all,
+    eventually,
+    submitters_of,
+)
 
 _LIVE_SUBMITTERS: Final = 20
 _HTTP_SUBMITTERS: Final = 10
@@ -87,21 +88,22 @@ async def test_all_go_to_the_other_node_and_no_submit_is_lost_or_doubled(
     ]
     old.create("a", policy="sum")
     async with balancing() as balancer, _watching(balancer, old, form.watchers) as watchers:
-        submitters = _submitters(balancer)
+        submitters = submitters_of(balancer, live=_LIVE_SUBMITTERS, http=_HTTP_SUBMITTERS)
         async with asyncio.TaskGroup() as group:
             for submitter in submitters:
                 group.create_task(submitter.run())
-            await _until(lambda: all(one.acknowledged for one in submitters), "submits")
+            await eventually(lambda: all(one.acknowledged for one in submitters), "submits")
             balancer.add(new)
             began, ended = await _stop(old, balancer, form)
-            await _until(lambda: all(one.has_state for one in watchers), "watchers that are back")
-            _go_on(submitters)
-            await _until(lambda: all(one.is_done for one in submitters), "more submits")
+            await eventually(
+                lambda: all(one.has_state for one in watchers), "watchers that are back"
+            )
+            await end_all(submitters)
         _check(watchers, submitters)
         scores = await asyncio.to_thread(new.scores, "a")
         assert scores == {one.member: one.acknowledged for one in submitters}
         rows = [(member, score) for _, member, score in new.entries("a")][:10]
-        await _until(lambda: all(one.entries == rows for one in watchers), "the last state")
+        await eventually(lambda: all(one.entries == rows for one in watchers), "the last state")
         _report(watchers, submitters, balancer.out_at[old] - began, began, ended)
     assert "Traceback" not in old.log + new.log
 
@@ -117,39 +119,39 @@ async def _watching(
     for start in range(0, count, _AT_ONCE):
         some = watchers[start : start + _AT_ONCE]
         await asyncio.gather(*(one.connect() for one in some))
-        await _until(lambda some=some: all(one.has_state for one in some), "a first state")  # type: ignore[misc]
+        await eventually(lambda some=some: all(one.has_state for one in some), "a first state")  # type: ignore[misc]
     yield watchers
     for one in watchers:
         one.leave()
-    await _until(lambda: not any(balancer.carried.values()), "the end of all connections")
+    await eventually(lambda: not any(balancer.carried.values()), "the end of all connections")
 
 
 async def _stop(node: Server, balancer: Balancer, form: Form) -> tuple[float, float]:
     """Stop a node; gives when it was told to and when it had ended."""
     began = time.monotonic()
     os.kill(node.pid, signal.SIGTERM)
-    await _until(lambda: node in balancer.out_at, "a node that gets nothing new")
+    await eventually(lambda: node in balancer.out_at, "a node that gets nothing new")
     if form.is_told_twice:
-        await _until(lambda: not balancer.carried[node, "http"], "an end of its requests")
+        await eventually(lambda: not balancer.carried[node, "http"], "an end of its requests")
         os.kill(node.pid, signal.SIGTERM)
     seconds = form.leave_seconds + form.drain_seconds + PATIENCE_SECONDS
     assert await asyncio.to_thread(node.wait, seconds) == 0
     return began, time.monotonic()
 
 
-def _check(watchers: Sequence[Watcher], submitters: Sequence[_Submitter]) -> None:
+def _check(watchers: Sequence[Watcher], submitters: Sequence[Submitter]) -> None:
     """Everybody was told once, and by nobody but the node that ended."""
     assert [[end.code for end in one.told] for one in watchers] == [[_SHUTDOWN]] * len(watchers)
     assert sum(one.lost for one in watchers) == 0
-    live = [one for one in submitters if isinstance(one, _LiveSubmitter)]
+    live = [one for one in submitters if isinstance(one, LiveSubmitter)]
     # One that was told to come back before the balancer knew was told again by the same node.
     assert all(set(one.told) <= {_SHUTDOWN} for one in live)
-    assert sum(one.failures for one in submitters if isinstance(one, _HttpSubmitter)) == 0
+    assert sum(one.failures for one in submitters if isinstance(one, HttpSubmitter)) == 0
 
 
 def _report(
     watchers: Sequence[Watcher],
-    submitters: Sequence[_Submitter],
+    submitters: Sequence[Submitter],
     out: float,
     began: float,
     ended: float,
@@ -163,122 +165,3 @@ def _report(
         f" {sum(one.acknowledged for one in submitters)} submits,"
         f" {sum(one.failures for one in submitters)} sent again"
     )
-
-
-class _Submitter(ABC):
-    """Adds 1 to the score of a member of its own, and does each until that is acknowledged."""
-
-    def __init__(self, balancer: Balancer, member: str) -> None:
-        self.member = member
-        self.acknowledged = 0
-        self.failures = 0
-        """Attempts that had to be made again."""
-        self._balancer = balancer
-        self._last: int | None = None
-
-    async def run(self) -> None:
-        """Submit until told to make the last one."""
-        while not self.is_done:
-            name = str(uuid.uuid4())
-            while not await self.submit(name):
-                self.failures += 1
-                await asyncio.sleep(0.01)
-            self.acknowledged += 1
-            # So many that they are always under way, and leave the machine to the watchers.
-            await asyncio.sleep(0.05)
-        await self.close()
-
-    def end_after(self, more: int) -> None:
-        """Make so many more."""
-        self._last = self.acknowledged + more
-
-    @property
-    def is_done(self) -> bool:
-        return self._last is not None and self.acknowledged >= self._last
-
-    @abstractmethod
-    async def submit(self, name: str) -> bool:
-        """Submit one, and tell whether it was acknowledged; the name is the same if it was not."""
-
-    @abstractmethod
-    async def close(self) -> None: ...
-
-
-class _LiveSubmitter(_Submitter):
-    """Over WebSocket."""
-
-    def __init__(self, balancer: Balancer, member: str) -> None:
-        super().__init__(balancer, member)
-        self.told: list[int] = []
-        self._socket: ClientConnection | None = None
-
-    async def submit(self, name: str) -> bool:
-        data = {"board": "a", "member": self.member, "score": 1, "id": name}
-        try:
-            if self._socket is None:
-                url = f"ws://127.0.0.1:{self._balancer.live_port}/connection/websocket"
-                self._socket = await connect(url, proxy=None)
-                answer = await self._ask({"id": 1, "connect": {}})
-                assert "connect" in answer
-            answer = await self._ask({"id": 2, "rpc": {"method": "submit", "data": data}})
-        except ConnectionClosed as end:
-            self.told += [end.rcvd.code] if end.rcvd else [0]
-            self._socket = None
-            return False
-        # Served as ever until its own turn to go comes.
-        assert "rpc" in answer, answer
-        return True
-
-    async def close(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
-
-    async def _ask(self, command: Any) -> Any:
-        assert self._socket is not None
-        await self._socket.send(json.dumps(command))
-        while (answer := json.loads(await self._socket.recv())) == {}:
-            await self._socket.send("{}")
-        return answer
-
-
-class _HttpSubmitter(_Submitter):
-    """Over HTTP, on one connection as long as that is there."""
-
-    def __init__(self, balancer: Balancer, member: str) -> None:
-        super().__init__(balancer, member)
-        self._session = aiohttp.ClientSession(f"http://127.0.0.1:{balancer.http_port}")
-
-    async def submit(self, name: str) -> bool:
-        body = {"member": self.member, "score": 1}
-        headers = {"idempotency-key": name}
-        with suppress(aiohttp.ClientError):
-            async with self._session.post(
-                "/v1/boards/a/scores", json=body, headers=headers
-            ) as answer:
-                return answer.status == HTTPStatus.OK
-        return False
-
-    async def close(self) -> None:
-        await self._session.close()
-
-
-def _submitters(balancer: Balancer) -> list[_Submitter]:
-    return [
-        *(_LiveSubmitter(balancer, f"m{number}") for number in range(_LIVE_SUBMITTERS)),
-        *(_HttpSubmitter(balancer, f"h{number}") for number in range(_HTTP_SUBMITTERS)),
-    ]
-
-
-def _go_on(submitters: Sequence[_Submitter]) -> None:
-    for submitter in submitters:
-        submitter.end_after(3)
-
-
-async def _until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that is to happen on its own."""
-    try:
-        async with asyncio.timeout(2 * PATIENCE_SECONDS):
-            while not condition():  # noqa: ASYNC110  # nobody tells
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pytest.fail(f"waited in vain for: {what}")
