@@ -198,6 +198,7 @@ def _use(installed: _Installed) -> None:
     assert "c7g.large" in installed.run("ops", "prices", "list")
     assert installed.stop() == 0
     installed.run("verify", "--offline")
+    installed.run("migrate")
     installed.run("migrate", "--check")
 
 
