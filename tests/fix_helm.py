@@ -115,11 +115,17 @@ def template(values: object, *arguments: str) -> subprocess.CompletedProcess[str
     return run_helm(*place, *arguments, values=values)
 
 
-def rendered(values: object, *arguments: str) -> list[Object]:
-    """Render the chart, which has to succeed, and give its objects."""
+def documents(values: object, *arguments: str) -> list[str]:
+    """Render the chart, which has to succeed, and give the text of each document."""
     done = template(values, *arguments)
     assert done.returncode == 0, done.stderr
-    return [found for found in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if found]
+    return done.stdout.split("\n---\n")
+
+
+def rendered(values: object, *arguments: str) -> list[Object]:
+    """Render the chart, which has to succeed, and give its objects."""
+    read = (yaml.load(one, Loader=yaml.CSafeLoader) for one in documents(values, *arguments))
+    return [found for found in read if found]
 
 
 def merged(parts: Iterator[Mapping[str, Any]] | tuple[Mapping[str, Any], ...]) -> dict[str, Any]:

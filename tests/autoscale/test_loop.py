@@ -109,7 +109,7 @@ async def test_nodes_follow_the_load_and_nothing_is_lost(  # noqa: PLR0917
     def make() -> Server:
         return new_server(
             *("--storage-url", postgres.url, "--redis-url", redis_server.url),
-            *("--node-leave-seconds", "1", "--live-drain-seconds", "1"),
+            *("--node-leave-seconds", "2", "--live-drain-seconds", "1"),
         )
 
     async with balancing() as balancer:
