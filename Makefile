@@ -31,7 +31,7 @@ help: ## List the targets
 	touch $@
 
 .venv/rankwire: .venv/python pyproject.toml $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet >/dev/null
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet >/dev/null
 	touch $@
 
 .PHONY: dev
@@ -103,7 +103,8 @@ verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terrafor
 .PHONY: wheel
 wheel: .venv/python ## Build the wheel and the source distribution into dist/, without paths of this machine
 	rm -rf dist
-	CARGO_TARGET_DIR=target/wheel RUSTFLAGS='--remap-path-prefix=$(HOME)=/home --remap-path-prefix=$(CURDIR)=/rankwire' $(BIN)/maturin build --release --strip --sdist --quiet --out dist
+	CARGO_TARGET_DIR=target/wheel RUSTFLAGS='--remap-path-prefix=$(HOME)=/home --remap-path-prefix=$(CURDIR)=/rankwire' $(BIN)/maturin build --release --locked --strip --quiet --out dist
+	$(BIN)/maturin sdist --out dist >/dev/null
 
 .PHONY: notices
 notices: .venv/python ## Write THIRD-PARTY.txt, the licences of what is compiled in
