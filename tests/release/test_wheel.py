@@ -37,7 +37,15 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if _GIVEN:
         return Path(_GIVEN)
     folder = tmp_path_factory.mktemp("dist")
-    command = [f"{sys.prefix}/bin/maturin", "build", "--release", "--locked", "--quiet", "--out", str(folder)]
+    command = [
+        f"{sys.prefix}/bin/maturin",
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--out",
+        str(folder),
+    ]
     subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
     return folder
 
