@@ -11,7 +11,7 @@ transaction stays open while anything is stored elsewhere.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -160,6 +160,9 @@ class PostgresArchive:
                 yield
             finally:
                 self._opened = None
+                # Now, and not a moment after the session's end: another run may follow at once.
+                with suppress(psycopg.Error):
+                    connection.execute("SELECT pg_advisory_unlock_all()")
 
     def pieces(self, days: int) -> list[Piece]:
         """See `ArchiveSource.pieces`."""
