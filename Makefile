@@ -198,7 +198,7 @@ verify-chart: .venv/rankwire .venv/tools/helm ## All 7,680 combinations of the c
 	VERIFY_CHART=1 $(BIN)/pytest -q -rs --timeout 7200 tests/deploy/test_chart.py
 
 .PHONY: verify-wheel
-verify-wheel: wheel ## Install the wheel, and the source distribution, into empty environments and use them
+verify-wheel: wheel .venv/rankwire ## Install the wheel, and the source distribution, into empty environments and use them
 	VERIFY_WHEEL=$(CURDIR)/dist $(BIN)/pytest -q -rs --timeout 900 tests/release
 
 .PHONY: verify-container

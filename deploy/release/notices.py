@@ -94,8 +94,11 @@ def _reached(metadata: dict[str, Any]) -> set[str]:
 
 
 def _texts(folder: Path) -> list[str]:
+    # At any depth: a crate that brings sources in C has their licence beside them.
     files = sorted(
-        file for file in folder.iterdir() if file.is_file() and file.name.upper().startswith(_NAMES)
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name.upper().startswith(_NAMES)
     )
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in files)
     # Line ends and trailing spaces do not make a licence another one.

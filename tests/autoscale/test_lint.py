@@ -42,6 +42,13 @@ def _rules(autoscaler: Autoscaler, facts: Facts | None = None) -> list[tuple[str
         (_autoscaler(), Facts(), []),
         (_autoscaler(Metric("pods", "connections", 1)), Facts(), [("unknown-metric", "error")]),
         (_autoscaler(Metric("resource_value", "gpu", 1)), Facts(), []),
+        (_autoscaler(Metric("external_average", "queue", 1)), Facts(), []),
+        (_autoscaler(Metric("external_value", "score_updates_per_second", 1)), Facts(), []),
+        (
+            _autoscaler(Metric("external_value", "database_pool_utilization", 1), most=10),
+            Facts(database_connections=150),
+            [("no-total", "error"), ("pool-target", "warning")],
+        ),
         (_autoscaler(Metric("pods", "cache_hit_rate", 800)), Facts(), [("hit-rate", "error")]),
         (
             _autoscaler(Metric("pods", "database_pool_utilization", 800)),
@@ -196,6 +203,7 @@ spec:
     [
         ("a: [", "is no YAML"),
         ("kind: Deployment", "has no HorizontalPodAutoscaler"),
+        ("kind: List\nitems: 5", "has no HorizontalPodAutoscaler"),
         (_GOOD.replace("autoscaling/v2", "autoscaling/v1"), "has to be of autoscaling/v2"),
         (_GOOD.replace("maxReplicas", "maxReplica"), "maxReplica"),
         (_GOOD + "  minReplicas: 6\n", "maxReplicas is below minReplicas"),
@@ -234,3 +242,25 @@ def test_what_a_manifest_leaves_out_is_as_the_api_server_writes_it(tmp_path: Pat
     assert rules is not None
     assert rules.up == Rules(0, (Rate("Pods", 4, 15), Rate("Percent", 100, 15)))
     assert rules.down == Rules(30, (Rate("Percent", 100, 15),))
+
+
+def test_what_is_null_counts_as_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "hpa.yaml"
+    nulls = "behavior: {scaleUp: null, scaleDown: {selectPolicy: null, policies: null}}"
+    file.write_text(_GOOD + f"  minReplicas: null\n  metrics: null\n  {nulls}\n")
+    (autoscaler,) = load_all(file)
+    assert autoscaler.bounds == Bounds(1, 5)
+    assert autoscaler.metrics == (Metric("resource_utilization", "cpu", 80),)
+    assert autoscaler.behavior == Behavior()
+
+
+def test_a_tolerance_of_nothing_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "hpa.yaml"
+    file.write_text(
+        _GOOD + '  behavior: {scaleUp: {tolerance: "0"}, scaleDown: {tolerance: 50m}}\n'
+    )
+    (autoscaler,) = load_all(file)
+    assert (autoscaler.tolerances.up, autoscaler.tolerances.down) == (0, 0.05)
+    file.write_text(_GOOD + '  behavior: {scaleUp: {tolerance: "-1n"}}\n')
+    with pytest.raises(ManifestError, match=r"scaleUp\.tolerance has to be 0 or more"):
+        load_all(file)

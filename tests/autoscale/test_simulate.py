@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rankwire.autoscale.behavior import Behavior, History
 from rankwire.autoscale.controller import Metric
 from rankwire.autoscale.manifest import load
 from rankwire.autoscale.simulate import Model, SimulateError, Simulation, simulate
@@ -65,8 +66,31 @@ def test_time_above_the_target_is_what_pods_lack_until_they_are_ready() -> None:
 
 
 def test_hours_of_pods_are_counted_turn_by_turn() -> None:
-    done = _simulate(Trace([0, 1], {_CONNECTIONS: [3_000_000] * 2}, _HOUR - 1))
+    done = _simulate(Trace([0, 1], {_CONNECTIONS: [3_000_000] * 2}, _HOUR))
     assert done.replica_hours == pytest.approx(3.0)
+
+
+def test_no_time_is_counted_beyond_the_end_of_a_trace() -> None:
+    done = _simulate(Trace([0, 1], {_CONNECTIONS: [900_000_000] * 2}, 52), start_seconds=600)
+    assert [(one.seconds_over, one.longest_over) for one in done.strains] == [(52, 52)]
+    # The window of a minute lets nothing happen before.
+    assert done.replica_hours == pytest.approx(3 * 52 / _HOUR)
+
+
+def test_pods_that_start_carry_nothing_and_are_the_first_to_go() -> None:
+    # Those that come for the surge are not ready before it is over and they have gone again.
+    loads = [3_000_000, 9_000_000, 1_500_000]
+    done = _simulate(Trace([0, 60, 300], {_CONNECTIONS: loads}, _HOUR), start_seconds=2 * _HOUR)
+    # They count as pods without load, so no more are wanted than the load needs.
+    assert (done.most, done.last) == (9, 3)
+    # The three of the beginning are left: nothing is above the target after the surge.
+    assert [(one.longest_over, one.worst) for one in done.strains] == [(240, 3.0)]
+
+
+def test_what_the_tolerance_allows_is_not_above_the_target() -> None:
+    load_of_all = [3_300_000, 3_330_000]
+    done = _simulate(Trace([0, 60], {_CONNECTIONS: load_of_all}, 90), start_seconds=600)
+    assert [(one.seconds_over, one.longest_over) for one in done.strains] == [(30, 30)]
 
 
 def test_a_metric_in_percent_needs_what_pods_request() -> None:
@@ -116,6 +140,13 @@ def test_more_load_never_ends_with_fewer_replicas(loads: list[int], more: int) -
     assert much.most >= less.most
     # Both rest somewhere within the tolerance of what they want.
     assert much.last * 1.1 * 1.1 + 1 >= less.last
+
+
+def test_of_changes_that_are_too_old_the_last_makes_room() -> None:
+    history = History()
+    history.ups = [(0, 1), (10, 2), (95, 4)]
+    history.changed(100, 5, 8, Behavior())
+    assert history.ups == [(0, 1), (100, 3), (95, 4)]
 
 
 # The command.

@@ -98,7 +98,26 @@ def test_nothing_is_published_before_it_was_checked_and_used() -> None:
 
 def test_every_change_and_every_release_runs_what_everybody_can_run() -> None:
     for file in _WORKFLOWS:
-        assert "run: sudo --preserve-env=PATH .ci/run" in file.read_text()
+        (run,) = re.findall(r"- run: sudo (.+) \.ci/run$", file.read_text(), re.MULTILINE)
+        # Root has another home and a path of its own: without these there is no cargo.
+        assert [word.partition("=")[0] for word in run.replace('"', "").split()[1:]] == [
+            "PATH",
+            "CARGO_HOME",
+            "RUSTUP_HOME",
+        ]
+
+
+def test_the_notices_tell_of_sources_in_c_that_a_crate_brings() -> None:
+    assert "Microsoft Corporation" in FILE.read_text(), "the allocator is not its crate's"
+
+
+def test_a_release_is_tried_with_the_wheel_that_was_built() -> None:
+    (job,) = (job for name, job in _jobs() if name == "release.yml use")
+    script = [step.get("run", "") for step in job["steps"]]
+    (install,) = (at for at, line in enumerate(script) if "pip install" in line)
+    (tried,) = (at for at, line in enumerate(script) if "tests/release" in line)
+    assert install < tried
+    assert "dist/rankwire-" in script[install]
 
 
 @pytest.mark.parametrize("name", ["wheel", "notices", "manifests", "dashboards", "verify-wheel"])

@@ -163,6 +163,13 @@ class _Installed:
         with urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             assert answer.status in {200, 201}
 
+    def watched(self, board: str) -> list[object]:
+        """Give the members of the last state that a watch of a few seconds shows."""
+        (live,) = re.findall(r"live\s+(ws://\S+)", self._log.read_text())
+        arguments = ("--watch", "--for", "2", "--json", "--url", self.url, "--live-url", live)
+        lines = self.run("top", board, *arguments).splitlines()
+        return [entry["member"] for entry in json.loads(lines[-1])["entries"]]
+
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(PATIENCE_SECONDS)
@@ -201,6 +208,7 @@ def _use(installed: _Installed) -> None:
     installed.send("POST", "/v1/boards/arcade/scores", {"member": "bob", "score": 5100})
     top = installed.run("top", "arcade", "--url", installed.url)
     assert top.index("bob") < top.index("ada")
+    assert installed.watched("arcade") == ["bob", "ada"]
     assert "rankwire" in installed.run("ops", "report", "--server", installed.url).lower()
     assert "averageValue" in installed.run("ops", "hpa", "target", "--memory", "2Gi")
     assert "c7g.large" in installed.run("ops", "prices", "list")
@@ -208,6 +216,15 @@ def _use(installed: _Installed) -> None:
     installed.run("verify", "--offline")
     installed.run("migrate")
     installed.run("migrate", "--check")
+    installed.run("doctor", "--http-port", "0", "--live-port", "0")
+    assert "equals a plain count" in installed.run("demo")
+
+
+@pytest.mark.skipif(not _GIVEN, reason="installs everything again: make verify-wheel")
+def test_the_extra_brings_what_archives_in_object_stores_need(wheel: Path, tmp_path: Path) -> None:
+    programs = _environment(tmp_path / "extra", f"{wheel}[s3]")
+    script = "import obstore, rankwire.storage.objects"
+    subprocess.run([str(programs / "python"), "-I", "-c", script], check=True)
 
 
 @pytest.mark.skipif(not _GIVEN, reason="compiles everything: make verify-wheel")

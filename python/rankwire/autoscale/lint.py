@@ -12,14 +12,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from rankwire.autoscale.controller import Autoscaler, Metric
+from rankwire.autoscale.controller import Autoscaler
 from rankwire.autoscale.metrics_table import METRICS
 
 CONNECTIONS: Final = "websocket_connections_per_pod"
 POOL: Final = "database_pool_utilization"
 HIT_RATE: Final = "cache_hit_rate"
 
-_RESOURCES: Final = ("cpu", "memory")
 _CALM_SECONDS: Final = 60
 """A shorter window for falling follows every dip: two scrapes and two turns of the controller."""
 
@@ -59,14 +58,27 @@ def lint(autoscaler: Autoscaler, facts: Facts) -> list[Finding]:
 
 
 def _unknown(autoscaler: Autoscaler, _: Facts) -> Iterator[Finding]:
-    for metric in _custom(autoscaler):
-        if metric.name not in METRICS:
+    for metric in autoscaler.metrics:
+        # What is external may come from others; what they serve is not known here.
+        if metric.kind.startswith(("pods", "object")) and metric.name not in METRICS:
             names = ", ".join(sorted(METRICS))
             yield Finding(
                 "unknown-metric",
                 "error",
                 f"no node exports {metric.name}: the autoscaler could not scale down; there are "
                 f"{names}",
+            )
+
+
+def _external(autoscaler: Autoscaler, _: Facts) -> Iterator[Finding]:
+    for metric in autoscaler.metrics:
+        served = METRICS.get(metric.name)
+        if metric.kind.startswith("external") and served is not None and not served.adds_up:
+            yield Finding(
+                "no-total",
+                "error",
+                f"{metric.name} is served for each pod only, as a sum of it means nothing: the "
+                "autoscaler would never get it",
             )
 
 
@@ -184,6 +196,7 @@ def _memory(autoscaler: Autoscaler, _: Facts) -> Iterator[Finding]:
 
 RULES: Final[tuple[Rule, ...]] = (
     _unknown,
+    _external,
     _hit_rate,
     _pool,
     _database,
@@ -194,12 +207,6 @@ RULES: Final[tuple[Rule, ...]] = (
     _memory,
 )
 """All rules; each yields what it finds."""
-
-
-def _custom(autoscaler: Autoscaler) -> Iterator[Metric]:
-    for metric in autoscaler.metrics:
-        if not metric.kind.startswith("resource") and metric.name not in _RESOURCES:
-            yield metric
 
 
 def _needed(autoscaler: Autoscaler, facts: Facts) -> int:

@@ -103,7 +103,7 @@ class RulesSpec(_Strict, frozen=True):
     """A direction of `behavior`."""
 
     stabilization_window_seconds: Annotated[int, Meta(ge=0, le=3600)] | None = None
-    select_policy: rates.Select = "Max"
+    select_policy: rates.Select | None = None
     policies: Annotated[list[PolicySpec], Meta(min_length=1)] | None = None
     tolerance: str | int | float | None = None
 
@@ -128,8 +128,8 @@ class Spec(_Strict, frozen=True):
 
     scale_target_ref: Reference
     max_replicas: Count
-    min_replicas: Count = 1
-    metrics: list[MetricSpec] = []
+    min_replicas: Count | None = None
+    metrics: list[MetricSpec] | None = None
     behavior: BehaviorSpec | None = None
 
 
@@ -182,11 +182,12 @@ def read(document: dict[str, Any]) -> Autoscaler:
     except msgspec.ValidationError as error:
         raise ManifestError(str(error)) from error
     spec = manifest.spec
-    if spec.max_replicas < spec.min_replicas:
+    least = 1 if spec.min_replicas is None else spec.min_replicas
+    if spec.max_replicas < least:
         raise ManifestError("maxReplicas is below minReplicas")
     return Autoscaler(
         name=manifest.metadata.name,
-        bounds=rates.Bounds(spec.min_replicas, spec.max_replicas),
+        bounds=rates.Bounds(least, spec.max_replicas),
         metrics=_metrics(spec.metrics),
         behavior=_behavior(spec.behavior),
         tolerances=_tolerances(spec.behavior),
@@ -196,7 +197,8 @@ def read(document: dict[str, Any]) -> Autoscaler:
 def _documents(text: str) -> Iterator[dict[str, Any]]:
     for document in yaml.safe_load_all(text):
         if isinstance(document, dict) and document.get("kind") == "List":
-            yield from filter(_is_autoscaler, document.get("items") or ())
+            items = document.get("items")
+            yield from filter(_is_autoscaler, items if isinstance(items, list) else ())
         elif _is_autoscaler(document):
             yield document
 
@@ -205,7 +207,7 @@ def _is_autoscaler(document: object) -> bool:
     return isinstance(document, dict) and document.get("kind") == _KIND
 
 
-def _metrics(specs: list[MetricSpec]) -> tuple[Metric, ...]:
+def _metrics(specs: list[MetricSpec] | None) -> tuple[Metric, ...]:
     if not specs:
         return (Metric("resource_utilization", "cpu", DEFAULT_CPU_PERCENT),)
     return tuple(_metric(spec, f"spec.metrics[{index}]") for index, spec in enumerate(specs))
@@ -270,12 +272,13 @@ def _rules(spec: RulesSpec | None, default: rates.Rules) -> rates.Rules:
     if spec is None:
         return default
     window, policies = spec.stabilization_window_seconds, default.policies
+    select = spec.select_policy or default.select
     if spec.policies is not None:
         policies = tuple(
             rates.Policy(policy.type, policy.value, policy.period_seconds)
             for policy in spec.policies
         )
-    return rates.Rules(default.window if window is None else window, policies, spec.select_policy)
+    return rates.Rules(default.window if window is None else window, policies, select)
 
 
 def _tolerances(spec: BehaviorSpec | None) -> Tolerances:

@@ -103,7 +103,8 @@ def simulate(autoscaler: Autoscaler, trace: Trace, model: Model) -> Simulation:
     run = _Run(msgspec.structs.replace(autoscaler, metrics=known), model, trace.times[0])
     now = trace.times[0]
     while now <= trace.end:
-        run.turn(now, trace.at(now))
+        # The last turn lasts only as long as the trace still does.
+        run.turn(now, trace.at(now), min(model.sync_seconds, trace.end - now))
         now += model.sync_seconds
     return run.result(left_out, trace.end - trace.times[0])
 
@@ -124,7 +125,7 @@ class _Run:
         self._replica_seconds = 0.0
         self._most = self._start
 
-    def turn(self, now: float, loads: Mapping[str, int]) -> None:
+    def turn(self, now: float, loads: Mapping[str, int], seconds: float) -> None:
         ready = sum(at <= now for at in self._ready_at)
         shares = {metric: load // max(1, ready) for metric, load in loads.items()}
         pods = [self._pod(number, at, now) for number, at in enumerate(self._ready_at)]
@@ -134,8 +135,8 @@ class _Run:
             request = self._model.requests.get(metric.name, 0)
             strain = self._strains[metric.name]
             allowed = 1 + self._autoscaler.tolerances.up
-            strain.note(_share(metric, shares, loads, len(pods), request), allowed, self._step)
-        self._replica_seconds += len(pods) * self._step
+            strain.note(_share(metric, shares, loads, len(pods), request), allowed, seconds)
+        self._replica_seconds += len(pods) * seconds
         decision = self._controller.sync(Clock(now), len(pods), pods, readings)
         self._apply(now, decision)
 
@@ -151,10 +152,6 @@ class _Run:
             len(self._ready_at),
             self._replica_seconds / _HOUR,
         )
-
-    @property
-    def _step(self) -> float:
-        return self._model.sync_seconds
 
     def _pod(self, number: int, ready_at: float, now: float) -> Pod:
         is_ready = ready_at <= now
