@@ -162,6 +162,8 @@ class _Node:
         self._ends_on_thread(storage.close)
         limits = settings.limits
         engine = await asyncio.to_thread(storage.recover, limits.pending_submits, limits.boards)
+        if self._departure.asked.is_set():
+            return None
         beside = await self._beside(region)
         if region is not None and not await self._join(region, engine, guard):
             return None
@@ -347,9 +349,14 @@ async def listen(settings: Settings, door: Door) -> tuple[int, Callable[[], Awai
     if serving.done():
         serving.result()
 
+    has_left = False
+
     async def leave() -> None:
-        granian.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait([serving], timeout=_GRACE_SECONDS)
+        nonlocal has_left
+        if not has_left:
+            has_left = True
+            granian.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait([serving], timeout=_GRACE_SECONDS)
 
     return port, leave
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from fix_metrics_server import Pki
+from fix_metrics_server import NewMetricsServer, Pki, write_pods
+from fix_server import PATIENCE_SECONDS, until
 from fix_tls import client_context
 from rankwire.autoscale import serving_door
 from rankwire.autoscale.security import Roots, Trust
@@ -103,7 +107,10 @@ async def test_there_are_only_so_many_connections(
 
 
 async def _is_answered(port: int, context: ssl.SSLContext) -> bool:
-    reader, writer = await _connect(port, context)
+    try:
+        reader, writer = await _connect(port, context)
+    except (ConnectionError, ssl.SSLError):
+        return False
     try:
         writer.write(_ASK.replace(b"Host", b"Connection: close\r\nHost"))
         return b"yes" in await reader.read()
@@ -158,3 +165,51 @@ async def test_old_protocols_and_long_heads_are_refused(pki: Pki) -> None:
 )
 def test_paths_are_read_as_kubernetes_reads_them(path: str, found: Asked | None) -> None:
     assert asked(parts_of(path)) == found
+
+
+def test_connections_are_counted_before_their_handshakes(
+    new_metrics_server: NewMetricsServer, tmp_path: Path
+) -> None:
+    """Who says nothing at all costs no more than a place, for as long as a handshake may take."""
+    pods = write_pods(tmp_path / "pods.json", [])
+    server = new_metrics_server("--pods", pods, "--allow-user", "hpa")
+    with ExitStack() as kept:
+        silent = [
+            kept.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(2 * serving_door.MOST_CONNECTIONS)
+        ]
+        ended = 0
+        for one in silent[serving_door.MOST_CONNECTIONS :]:
+            one.settimeout(PATIENCE_SECONDS)
+            with suppress(ConnectionResetError):
+                assert one.recv(1) == b""
+            ended += 1
+        assert ended == serving_door.MOST_CONNECTIONS
+        until(server.ready_again, "places that are free again")
+    assert server.running
+
+
+def test_what_stands_around_an_authority_may_be_anything(
+    new_metrics_server: NewMetricsServer, pki: Pki, tmp_path: Path
+) -> None:
+    file = pki.users.certificate
+    file.write_text("# Zürich\n" + file.read_text(), encoding="utf-8")
+    pods = write_pods(tmp_path / "pods.json", [])
+    server = new_metrics_server("--pods", pods, "--allow-user", "hpa")
+    until(server.ready, "a metrics server that is ready")
+
+
+def test_an_aggregator_without_a_name_is_refused(pki: Pki, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rankwire", "metrics-server", "--port", "0"),
+            *("--tls-cert", str(pki.server.certificate), "--tls-key", str(pki.server.key)),
+            *("--requestheader-client-ca-file", str(pki.front.certificate)),
+            *("--pods", write_pods(tmp_path / "pods.json", []), "--allow-user", "hpa"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert (done.returncode, "--requestheader-allowed-names" in done.stderr) == (1, True)

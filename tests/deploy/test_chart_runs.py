@@ -289,5 +289,6 @@ def _metrics_command(
         *_rankwire(*arguments),
         f"--pods={files['pods.json']}",
         f"--requestheader-client-ca-file={front.certificate}",
+        "--requestheader-allowed-names=front-proxy-client",
         f"--allow-user={_CONTROLLER}",
     ]

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from rankwire.autoscale.files import WatchedFile
+from rankwire.autoscale.security import plain_pem
 
 SECONDS: Final = 10.0
 """How long a request may take, but for a watch."""
@@ -125,7 +126,9 @@ class KubeClient:
     def _credentials(self) -> tuple[str, ssl.SSLContext]:
         """Read the token, and the authority if it changed."""
         if self._context is None or self._authority.has_changed():
-            self._context = ssl.create_default_context(cadata=self._authority.read().decode())
+            self._context = ssl.create_default_context(
+                cadata=plain_pem(self._authority.read().decode(errors="replace"))
+            )
         return self._token.read().decode().strip(), self._context
 
 

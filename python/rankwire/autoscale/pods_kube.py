@@ -29,6 +29,7 @@ MOST_PAUSE: Final = 30.0
 _PAGE: Final = 500
 _GONE: Final = 410
 _MOST_PORT: Final = 65535
+_PORT_DIGITS: Final = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -164,7 +165,11 @@ class PodsOfKubernetes:
             for condition in status.conditions or ()
         )
         port = _port(metadata.annotations or {}, self._port)
-        url = f"http://{_host(status.address)}:{port}/metrics"
+        try:
+            url = f"http://{_host(status.address)}:{port}/metrics"
+        except ValueError:
+            _log.warning("a pod has no address that can be asked", pod=metadata.name)
+            return None
         return Pod(
             metadata.namespace, metadata.name, url, metadata.labels or {}, ready, metadata.uid
         )
@@ -172,7 +177,9 @@ class PodsOfKubernetes:
 
 def _port(annotations: Mapping[str, str], usual: int) -> int:
     text = annotations.get(PORT_ANNOTATION, "")
-    return int(text) if text.isdecimal() and 0 < int(text) <= _MOST_PORT else usual
+    # Whoever may write an annotation may write a very long one.
+    is_number = text.isdecimal() and len(text) <= _PORT_DIGITS
+    return int(text) if is_number and 0 < int(text) <= _MOST_PORT else usual
 
 
 def _host(address: str) -> str:

@@ -101,19 +101,28 @@ def roots_of(trust: Trust) -> Roots:
     return Roots(_certificates(trust.requestheader_ca), _certificates(trust.client_ca))
 
 
+def plain_pem(text: str) -> str:
+    """Make authorities fit for `cadata`, which is ASCII: what is around them may be anything."""
+    return text.encode("ascii", "replace").decode()
+
+
 def _certificates(pem: str) -> frozenset[bytes]:
     if not pem.strip():
         return frozenset()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_verify_locations(cadata=pem)
+    context.load_verify_locations(cadata=plain_pem(pem))
     return frozenset(context.get_ca_certs(binary_form=True))
 
 
 def _root(connection: ssl.SSLObject) -> bytes:
-    """Give the end of the chain by which the certificate was verified."""
+    """Give the end of the chain by which the certificate was verified; nothing if not known."""
     # Public since Python 3.13; the same method is one level below before that.
     inner: Any = connection if hasattr(connection, "get_verified_chain") else connection._sslobj  # type: ignore[attr-defined]  # noqa: SLF001
-    last = inner.get_verified_chain()[-1]
+    # Of a session that was taken up again there is no chain, so it counts for no authority.
+    chain = inner.get_verified_chain()
+    if not chain:
+        return b""
+    last = chain[-1]
     return last if isinstance(last, bytes) else ssl.PEM_cert_to_DER_cert(last.public_bytes())
 
 

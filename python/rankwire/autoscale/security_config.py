@@ -56,6 +56,11 @@ class TrustOfFiles:
             client = await asyncio.to_thread(_text, self._client)
         except (OSError, UnicodeError) as error:
             raise TrustError(f"cannot read an authority: {error}") from error
+        if requestheader and not self._names:
+            raise TrustError(
+                "give --requestheader-allowed-names: without it, whoever has a certificate of that"
+                " authority, or of one with its key, could say that he is anybody"
+            )
         return Trust(requestheader, client, self._names)
 
 
@@ -107,7 +112,7 @@ def checked_roots(trust: Trust) -> Roots:
 
 
 def _text(file: WatchedFile | None) -> str:
-    return "" if file is None else file.read().decode()
+    return "" if file is None else file.read().decode(errors="replace")
 
 
 def _list(data: Mapping[str, str], key: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:

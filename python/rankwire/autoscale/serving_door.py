@@ -2,8 +2,8 @@
 
 Promises that a new certificate, key or authority holds for the next connection, without a moment
 at which nobody listens; that broken files change nothing; and bounds: `MOST_CONNECTIONS`
-connections, `HANDSHAKE_SECONDS` for TLS, `FIRST_SECONDS` until the first request was read. May
-listen, and read the files of the certificate.
+connections, counted from the moment at which they are accepted, `HANDSHAKE_SECONDS` for TLS,
+`FIRST_SECONDS` until the first request was read. May listen, and read the files of the certificate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 
 from rankwire.autoscale.files import WatchedFile
-from rankwire.autoscale.security import Roots, Trust
+from rankwire.autoscale.security import Roots, Trust, plain_pem
 from rankwire.autoscale.security_config import TrustError, TrustSource, checked_roots
 
 MOST_CONNECTIONS: Final = 256
@@ -71,6 +71,8 @@ class Door:
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
         self._silent: set[asyncio.BaseProtocol] = set()
+        self._shaking: set[asyncio.Task[None]] = set()
+        """Connections whose handshake is under way."""
         self._trouble = ""
 
     async def open(self, host: str, port: int) -> int:
@@ -116,7 +118,11 @@ class Door:
         self._certificate.load(context)
         # Probes have no certificate; whoever shows one has to show a good one.
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata=trust.requestheader_ca + "\n" + trust.client_ca)
+        authorities = trust.requestheader_ca + "\n" + trust.client_ca
+        context.load_verify_locations(cadata=plain_pem(authorities))
+        # Of a session that is taken up again nobody knows who verified its certificate.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
         return context
 
     async def _listen(self, context: ssl.SSLContext, trust: Trust) -> None:
@@ -124,24 +130,44 @@ class Door:
         assert self._socket is not None  # noqa: S101  # `open` made it
         before = self._server
         self._server = await asyncio.get_running_loop().create_server(
-            self._protocol,
+            lambda: _Gate(lambda transport: self._admit(transport, context)),
             sock=self._socket.dup(),
-            ssl=context,
             backlog=_BACKLOG,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
         )
         self._trust, self._roots = trust, checked_roots(trust)
         if before is not None:
             before.close()
 
-    def _protocol(self) -> asyncio.BaseProtocol:
+    def _admit(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        """Begin TLS, unless the connection is one too many; before it has cost anything."""
         assert self._web is not None  # noqa: S101  # `open` made it
-        if len(self._web.connections) >= MOST_CONNECTIONS:
-            return _Refusing()
-        protocol = self._web()
+        if len(self._shaking) + len(self._web.connections) >= MOST_CONNECTIONS:
+            transport.abort()
+            return
+        task = asyncio.create_task(self._shake(self._web, transport, context))
+        self._shaking.add(task)
+        task.add_done_callback(self._shaking.discard)
+
+    async def _shake(
+        self, served: web.Server, transport: asyncio.Transport, context: ssl.SSLContext
+    ) -> None:
+        loop, early = asyncio.get_running_loop(), _Early()
+        try:
+            secured = await loop.start_tls(
+                transport, early, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError:
+            transport.abort()
+            return
+        if secured is None or early.has_ended:
+            return
+        protocol = served()
+        secured.set_protocol(protocol)
         self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(FIRST_SECONDS, self._end_silent, protocol)
-        return protocol
+        loop.call_later(FIRST_SECONDS, self._end_silent, protocol)
+        protocol.connection_made(secured)
+        if early.data:
+            protocol.data_received(bytes(early.data))
 
     def _end_silent(self, protocol: asyncio.BaseProtocol) -> None:
         transport = getattr(protocol, "transport", None)
@@ -162,13 +188,33 @@ class Door:
             self._socket.close()
 
 
-class _Refusing(asyncio.Protocol):
-    """Ends a connection that is one too many."""
+class _Gate(asyncio.Protocol):
+    """Shows a connection that was just accepted."""
+
+    def __init__(self, admit: Callable[[asyncio.Transport], None]) -> None:
+        self._admit = admit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """End it."""
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        """Show it."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a stream
+        self._admit(transport)
+
+
+class _Early(asyncio.Protocol):
+    """Keeps what comes with the end of a handshake, until somebody reads it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.has_ended = False
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it; the transport reads no more than a buffer before its turn."""
+        self.data += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note it."""
+        del error
+        self.has_ended = True
 
 
 async def _bound(host: str, port: int) -> socket.socket:

@@ -81,7 +81,7 @@ def _selector(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
     "requestheader_names",
     multiple=True,
     metavar="NAME",
-    help="Common name of the aggregator. Repeatable. [default: any]",
+    help="Common name of the aggregator. Repeatable; needed with its authority.",
 )
 @click.option(
     "--client-ca-file",
