@@ -181,8 +181,10 @@ class Writer:
         """Refuse writes until the storage can say what became of the batch."""
         self._trouble = str(error)
         _log.error("storage failed", reason=self._trouble, batch=sealed.number)
+        # In this order: whoever reads a refusal finds the door closed already.
+        waiting = self.engine.stall()
         self._answer(sealed.refuse())
-        self._answer(self.engine.stall())
+        self._answer(waiting)
         held = None
         while held is None:
             if self._stopping.is_set():
