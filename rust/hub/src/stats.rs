@@ -14,8 +14,8 @@ pub const CLOSE_CODES: [u16; 12] =
     [0, 1002, 1007, 3001, 3005, 3008, 3011, 3012, 3013, 3500, 3501, 3502];
 
 /// Error codes that are counted apart; all others are counted under 0.
-pub const ERROR_CODES: [u16; 15] =
-    [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 404, 421, 422];
+pub const ERROR_CODES: [u16; 16] =
+    [0, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 404, 421, 422, 503];
 
 /// One number that many threads change.
 #[derive(Debug, Default)]

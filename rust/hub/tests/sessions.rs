@@ -51,7 +51,8 @@ async fn submit_until_refused(world: &World, client: &mut Client) -> u64 {
         })
         .await;
         if let Some(refused) = answer {
-            let wanted = json!({"code": 100, "message": "internal error", "temporary": true});
+            let message = "this connection is about to end: send it on the next one";
+            let wanted = json!({"code": 503, "message": message, "temporary": true});
             assert_eq!(refused, json!({"id": waiting, "error": wanted}));
             return waiting - 1;
         }

@@ -263,7 +263,7 @@ async fn a_drain_waits_for_commits() {
     // Nothing new is taken in meanwhile.
     busy.send(&submit(3, &score("bob", 100))).await;
     let object = busy.next().await;
-    assert_eq!((&object["id"], &object["error"]["code"]), (&json!(3), &json!(100)));
+    assert_eq!((&object["id"], &object["error"]["code"]), (&json!(3), &json!(503)));
     world.engine.commit(sealed);
     assert_eq!(busy.next().await["rpc"]["data"]["score"], 99);
     assert_eq!(busy.closed().await, (3001, "shutdown".to_owned()));

@@ -59,6 +59,10 @@ pub enum CommandError {
     /// 422: the id of a submit that the caller has used for another one. A code of our own.
     #[error("the id was used for another submit")]
     IdReused,
+    /// 503: a submit on a connection that is about to be ended; nothing was done. Temporary. A code
+    /// of our own.
+    #[error("this connection is about to end: send it on the next one")]
+    Leaving,
 }
 
 impl CommandError {
@@ -79,6 +83,7 @@ impl CommandError {
             Self::NotFound(_) => 404,
             Self::NotPrimary(_) => 421,
             Self::IdReused => 422,
+            Self::Leaving => 503,
             Self::Relayed { code, .. } => *code,
         }
     }
@@ -87,7 +92,10 @@ impl CommandError {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::Internal | Self::TooManyRequests | Self::Relayed { temporary: true, .. }
+            Self::Internal
+                | Self::TooManyRequests
+                | Self::Leaving
+                | Self::Relayed { temporary: true, .. }
         )
     }
 }
@@ -178,6 +186,7 @@ mod tests {
             (CommandError::NotFound("no such member".into()), 404, false),
             (CommandError::NotPrimary("eu is".into()), 421, false),
             (CommandError::IdReused, 422, false),
+            (CommandError::Leaving, 503, true),
         ];
         for (error, code, temporary) in table {
             assert_eq!((error.code(), error.is_temporary()), (code, temporary), "{error}");

@@ -84,7 +84,7 @@ impl Worker {
         self.check_in_flight(slot)?;
         self.check_submit(slot, &call, is_player || for_player)?;
         if self.connections[slot].is_leaving {
-            return Err(CommandError::Internal);
+            return Err(CommandError::Leaving);
         }
         self.spend(slot)?;
         self.hub.counters.submits_total.add(u64::from(!self.connections[slot].is_trunk));
