@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
-from weakref import WeakSet
 
 from fix_server import PATIENCE_SECONDS
 
@@ -70,7 +69,9 @@ class Link:
         self._answers = _Way()
         self._listener: asyncio.Server | None = None
         self._ends: dict[int, tuple[asyncio.StreamWriter, ...]] = {}
-        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+        # Held until the end: one that was closed may still have something to say, and nobody else
+        # knows of it.
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def listen(self) -> None:
         """Take connections from now on."""
@@ -137,11 +138,11 @@ class Link:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE_SECONDS)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers.append(writer)
         try:
             await self._requests.take()
             there = await self._connect()
-            self._writers.add(there[1])
+            self._writers.append(there[1])
             await self._between((reader, writer), there)
             writer.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
