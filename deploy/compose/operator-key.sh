@@ -4,5 +4,7 @@ set -eu
 
 key=/var/lib/rankwire/operator.key
 [ ! -s "$key" ] || exit 0
+# For its group, which Prometheus is in, and for nobody else.
+umask 027
 rankwire keys create --name prometheus --scope operator >"$key.new"
 mv "$key.new" "$key"

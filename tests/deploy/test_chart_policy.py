@@ -9,7 +9,16 @@ from typing import Any, Final
 
 import pytest
 
-from fix_helm import SECRET_WORDS, Choice, Object, named, objects_of, of_kind, paired_choices
+from fix_helm import (
+    SECRET_WORDS,
+    Choice,
+    Object,
+    named,
+    objects_of,
+    of_kind,
+    paired_choices,
+    rendered,
+)
 
 _CHOICES: Final = paired_choices()
 _SECONDS_OF_REQUESTS: Final = 5
@@ -325,7 +334,6 @@ def test_the_metrics_server_is_there_when_it_is_the_source(
         {
             "v1beta1.custom.metrics.k8s.io",
             "v1beta2.custom.metrics.k8s.io",
-            "v1beta1.external.metrics.k8s.io",
         }
         if ours
         else set()
@@ -346,7 +354,7 @@ def test_rights_are_few(objects: list[Object]) -> None:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
             assert "*" not in rule["apiGroups"]
             if "*" in rule["resources"]:
-                assert rule["apiGroups"] == ["custom.metrics.k8s.io", "external.metrics.k8s.io"]
+                assert rule["apiGroups"] == ["custom.metrics.k8s.io"]
     accounts = {
         (one["name"], one["namespace"])
         for found in of_kind(objects, "RoleBinding", "ClusterRoleBinding")
@@ -367,3 +375,17 @@ def test_the_migration_comes_before_the_nodes(objects: list[Object], choice: Cho
         assert container["args"] == ["migrate"]
         assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
         assert job["spec"]["activeDeadlineSeconds"] == 600
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_others_own_in_a_cluster_is_taken_only_if_that_is_wanted(wanted: bool) -> None:
+    objects = rendered({"metricsServer": {"externalMetrics": wanted}})
+    services = {found["metadata"]["name"] for found in of_kind(objects, "APIService")}
+    groups = {
+        group
+        for found in of_kind(objects, "ClusterRole")
+        for rule in found["rules"]
+        for group in rule["apiGroups"]
+    }
+    assert ("v1beta1.external.metrics.k8s.io" in services) == wanted
+    assert ("external.metrics.k8s.io" in groups) == wanted

@@ -193,6 +193,54 @@ def test_setup_makes_every_secret_once_and_settings_that_nodes_take(tmp_path: Pa
     assert {path: path.read_bytes() for path in (folder / "secrets").iterdir()} == made
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_prometheus_and_nobody_else_can_read_the_key_that_a_node_makes(tmp_path: Path) -> None:
+    # The engine gives a new volume the owner and the mode that the directory has in the image.
+    image = (ROOT / "deploy" / "container" / "Containerfile").read_text(encoding="utf-8")
+    found = re.search(r"install -d -o (\d+) -g (\d+) -m (\d+) /var/lib/rankwire", image)
+    assert found is not None
+    owner, group, mode = int(found[1]), int(found[2]), int(found[3], 8)
+    tmp_path.chmod(0o755)
+    for parent in [*tmp_path.parents][:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    volume, programs = tmp_path / "volume", tmp_path / "programs"
+    for folder in (volume, programs):
+        folder.mkdir()
+    os.chown(volume, owner, group)
+    volume.chmod(mode)
+    made = programs / "rankwire"
+    made.write_text("#!/bin/sh\necho key\n")
+    made.chmod(0o755)
+    script = (COMPOSE / "operator-key.sh").read_text(encoding="utf-8")
+    path = f"{programs}:{os.environ['PATH']}"
+    subprocess.run(
+        ["sh", "-c", script.replace("/var/lib/rankwire", str(volume))],
+        check=True,
+        env={"PATH": path},
+        user=owner,
+        group=group,
+        extra_groups=[],
+    )
+    prometheus = services()["prometheus"]
+    user, own_group = (int(number) for number in prometheus["user"].split(":"))
+    groups = [int(number) for number in prometheus["group_add"]]
+
+    def read(*more: int) -> str:
+        done = subprocess.run(
+            ["cat", volume / "operator.key"],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=user,
+            group=own_group,
+            extra_groups=more,
+        )
+        return done.stdout
+
+    assert read(*groups) == "key\n"
+    assert read() == ""
+
+
 def test_what_setup_makes_is_in_no_repository_and_no_image() -> None:
     assert "/secrets/" in (COMPOSE / ".gitignore").read_text(encoding="utf-8").split()
     sent = (ROOT / ".dockerignore").read_text(encoding="utf-8")

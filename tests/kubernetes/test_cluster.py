@@ -49,7 +49,7 @@ _VALUES: Final[dict[str, Any]] = {
             },
         },
     },
-    "metricsServer": {"replicas": 1, "scrapeSeconds": 2},
+    "metricsServer": {"replicas": 1, "scrapeSeconds": 2, "externalMetrics": True},
     "drain": {"leaveSeconds": 1, "drainSeconds": 1, "checkpointSeconds": 5},
 }
 
