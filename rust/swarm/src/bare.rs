@@ -15,8 +15,9 @@ use socket2::{Domain, Socket, Type};
 use crate::clock::{now, seconds, thread_cpu};
 use crate::connection::begin;
 use crate::fleet::raise_file_limit;
-use crate::options::{Options, Target};
+use crate::options::Options;
 use crate::tally::rounded;
+use crate::values::Target;
 use crate::{Result, tell};
 
 /// Connections that wait to be accepted.
@@ -120,7 +121,7 @@ pub(crate) fn drain(options: &Options) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut sockets = Vec::new();
     for watcher in (number..options.sockets).step_by(all as usize) {
-        let mut stream = begin(&target, watcher)?;
+        let mut stream = begin(&target, watcher, None)?;
         poll.registry().register(&mut stream, Token(sockets.len()), Interest::READABLE)?;
         sockets.push(Some(stream));
         if sockets.len() % AT_ONCE == 0 {

@@ -36,7 +36,7 @@ pub(crate) struct Checked {
 
 /// Compares what everybody sees with the server's answers, until all is equal or time is up.
 pub(crate) fn compare(fleet: &mut Fleet, http: &mut Http) -> Result<Checked> {
-    let deadline = now() + PATIENCE;
+    let mut deadline = None;
     let mut equal: BTreeMap<String, String> = BTreeMap::new();
     loop {
         let states = fleet.states()?;
@@ -58,7 +58,8 @@ pub(crate) fn compare(fleet: &mut Fleet, http: &mut Http) -> Result<Checked> {
                 equal.insert(channel, state);
             }
         }
-        if checked.wrong == 0 || now() > deadline {
+        // With many channels the first look takes long, and time begins after it.
+        if checked.wrong == 0 || now() > *deadline.get_or_insert_with(|| now() + PATIENCE) {
             return Ok(checked);
         }
         sleep(LOOK);
@@ -91,12 +92,14 @@ fn expected(http: &mut Http, channel: &str) -> Result<Value> {
             let page = page(&format!("{board}/top?limit={limit}&offset={offset}"))?;
             json!({"total": page["total"], "from": from, "entries": rows(&page)})
         }
-        "member" => {
-            let standing = http.get(&format!("{board}/members/{}", escaped(rest)))?;
-            let total = total(http, &board)?;
-            let part = |name: &str| standing.as_ref().map_or(Value::Null, |one| one[name].clone());
-            json!({"total": total, "rank": part("rank"), "score": part("score")})
-        }
+        "member" => match http.get(&format!("{board}/members/{}", escaped(rest)))? {
+            Some(standing) => json!({
+                "total": standing["total"],
+                "rank": standing["rank"],
+                "score": standing["score"],
+            }),
+            None => json!({"total": total(http, &board)?, "rank": null, "score": null}),
+        },
         _ => {
             let (member, radius) = rest.rsplit_once(':').ok_or("not around a member")?;
             let path = format!("{board}/members/{}/around?radius={radius}", escaped(member));

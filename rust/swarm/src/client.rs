@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::frame::{self, Opcode};
-use crate::options::Target;
 use crate::protocol::{Command, Encoding, Message};
+use crate::values::Target;
 
 /// An answer later than this is none.
 const PATIENCE: Duration = Duration::from_secs(30);

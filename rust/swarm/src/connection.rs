@@ -1,5 +1,6 @@
 //! One watcher's socket: opens, subscribes, answers pings and hands all that comes to the judge.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,15 +12,22 @@ use crate::Result;
 use crate::clock::now;
 use crate::frame::{self, Fault, Frame, Opcode};
 use crate::judge::Judge;
-use crate::options::Target;
-use crate::protocol::{Command, Message};
-use crate::view::Subscription;
+use crate::news::NO_NEWS;
+use crate::protocol::{Command, Encoding, Message, Publication};
+use crate::values::Target;
+use crate::view::{Subscription, Taken};
 
 /// Sources are 127.0.0.2 to 127.0.0.254, so that ports last for every number of sockets.
 const SOURCES: u64 = 253;
 
 /// The id of `connect`; subscriptions have the ids after it.
 const CONNECT_ID: u32 = 1;
+
+/// From this code on the end of a subscription means: subscribe again.
+const SUBSCRIBE_AGAIN: u32 = 2500;
+
+/// Bytes of the receive buffer of a socket that stops reading, so that its server notices soon.
+const SLOW_BUFFER: usize = 4096;
 
 /// A socket that watches.
 #[derive(Debug)]
@@ -40,6 +48,10 @@ pub(crate) struct Connection {
     pub(crate) subscriptions: Box<[Subscription]>,
     /// How many of them have no state yet.
     missing: usize,
+    /// Whether it is one of those that stop reading for some time.
+    pub(crate) is_slow: bool,
+    /// Whether it does not read now.
+    pub(crate) is_paused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +65,18 @@ enum Phase {
 }
 
 /// Begins a connection without waiting for it. Loopback targets get a source address by `number`.
-pub(crate) fn begin(target: &Target, number: u64) -> Result<TcpStream> {
+/// `receive_buffer` are bytes, where it is to be a small one.
+pub(crate) fn begin(
+    target: &Target,
+    number: u64,
+    receive_buffer: Option<usize>,
+) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     // A connection that ends leaves nothing behind: neither here nor at the server.
     socket.set_linger(Some(Duration::ZERO))?;
     if target.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
@@ -78,6 +98,7 @@ impl Connection {
     pub(crate) fn begin(judge: &mut Judge, watcher: u64) -> Result<Self> {
         let Judge { options, channels, .. } = judge;
         let url = (watcher % options.urls.len() as u64) as usize;
+        let is_slow = options.slow.is_some_and(|slow| watcher < slow.sockets);
         let subscriptions: Box<[Subscription]> = options
             .mix
             .channels(options.people, watcher)
@@ -89,7 +110,7 @@ impl Connection {
             })
             .collect();
         Ok(Self {
-            stream: begin(&options.urls[url], watcher)?,
+            stream: begin(&options.urls[url], watcher, is_slow.then_some(SLOW_BUFFER))?,
             phase: Phase::Connecting,
             user: options.people.user(watcher),
             url,
@@ -98,6 +119,8 @@ impl Connection {
             output: Vec::new(),
             missing: subscriptions.len(),
             subscriptions,
+            is_slow,
+            is_paused: false,
         })
     }
 
@@ -125,7 +148,14 @@ impl Connection {
             }
             let target = &judge.options.urls[self.url];
             let subprotocol = judge.options.encoding.subprotocol();
-            let request = frame::request(&target.host, &target.path, subprotocol);
+            let request = match judge.options.encoding {
+                Encoding::Plain => {
+                    let channel = &judge.channels.get(self.subscriptions[0].channel).name;
+                    let path = target.path.replace("{channel}", channel);
+                    frame::request(&target.host, &path, subprotocol)
+                }
+                _ => frame::request(&target.host, &target.path, subprotocol),
+            };
             self.output.extend_from_slice(request.as_bytes());
             self.phase = Phase::Handshake;
         }
@@ -201,6 +231,11 @@ impl Connection {
     /// Sends the first commands, in one frame.
     fn subscribe(&mut self, judge: &mut Judge) -> std::result::Result<(), Fault> {
         let encoding = judge.options.encoding;
+        if encoding == Encoding::Plain {
+            // The URL has said it all.
+            self.missing -= usize::from(!judge.options.first_state);
+            return Ok(());
+        }
         let delta = judge.options.delta;
         let mut commands = Vec::new();
         let token = judge.options.token(self.user);
@@ -254,11 +289,14 @@ impl Connection {
     ) -> std::result::Result<(), Fault> {
         for subscription in &mut self.subscriptions {
             if let Some(taken) = judge.channels.take_checked(subscription, bytes) {
-                let taken = taken?;
-                self.missing -= usize::from(taken.first);
-                judge.count(subscription.channel, taken, bytes.len(), at);
+                let (taken, channel) = (taken?, subscription.channel);
+                self.count(judge, channel, taken, bytes.len(), at);
                 return Ok(());
             }
+        }
+        if judge.options.encoding == Encoding::Plain {
+            let publication = Publication { data: Cow::Borrowed(bytes), delta: false, offset: 0 };
+            return self.take_state(judge, 0, &publication, (Some(bytes), bytes.len()), at);
         }
         match judge.options.encoding.read(bytes)? {
             Message::Ping => {
@@ -275,31 +313,72 @@ impl Connection {
                     return Err("subscribe: no deltas".to_owned());
                 }
                 subscription.delta = delta;
+                self.missing -= usize::from(!judge.options.first_state);
                 for publication in &publications {
-                    let taken = judge.channels.take(subscription, publication, None)?;
-                    self.missing -= usize::from(taken.first);
-                    judge.count(subscription.channel, taken, bytes.len(), at);
+                    self.take_state(judge, place, publication, (None, bytes.len()), at)?;
                 }
                 Ok(())
             }
             Message::Published { channel, publication } => {
-                let named = |subscription: &&mut Subscription| {
+                let named = |subscription: &Subscription| {
                     *judge.channels.get(subscription.channel).name == *channel
                 };
-                let subscription = self
-                    .subscriptions
-                    .iter_mut()
-                    .find(named)
-                    .ok_or("message: not subscribed to".to_owned())?;
-                let taken = judge.channels.take(subscription, &publication, Some(bytes))?;
-                self.missing -= usize::from(taken.first);
-                judge.count(subscription.channel, taken, bytes.len(), at);
-                Ok(())
+                let place = self.subscriptions.iter().position(named);
+                let place = place.ok_or("message: not subscribed to".to_owned())?;
+                self.take_state(judge, place, &publication, (Some(bytes), bytes.len()), at)
+            }
+            Message::Unsubscribed { channel, code }
+                if code >= SUBSCRIBE_AGAIN && judge.options.is_disturbed() =>
+            {
+                self.subscribe_again(judge, &channel)
             }
             Message::Unsubscribed { code, .. } => Err(format!("unsubscribed: {code}")),
             Message::Refused { error, .. } => Err(error),
             Message::Answer { .. } => Err("message: an answer to nothing".to_owned()),
         }
+    }
+
+    /// Subscribes again to a channel that the server has ended. The next state is a first one.
+    fn subscribe_again(
+        &mut self,
+        judge: &mut Judge,
+        channel: &str,
+    ) -> std::result::Result<(), Fault> {
+        let named = |one: &Subscription| *judge.channels.get(one.channel).name == *channel;
+        let place = self.subscriptions.iter().position(named);
+        let place = place.ok_or("message: not subscribed to".to_owned())?;
+        self.subscriptions[place].state = None;
+        self.missing += 1;
+        self.begun = now();
+        let (encoding, delta) = (judge.options.encoding, judge.options.delta);
+        let mut commands = Vec::new();
+        let id = CONNECT_ID + 1 + place as u32;
+        encoding.put(id, Command::Subscribe { channel, delta }, &mut commands);
+        self.send(judge, encoding.opcode(), &commands)
+    }
+
+    /// Takes a state of a subscription. `message` are its bytes, if others will get the same ones,
+    /// and how many they are.
+    fn take_state(
+        &mut self,
+        judge: &mut Judge,
+        place: usize,
+        publication: &Publication<'_>,
+        (message, size): (Option<&[u8]>, usize),
+        at: u64,
+    ) -> std::result::Result<(), Fault> {
+        let subscription = &mut self.subscriptions[place];
+        let taken = judge.channels.take(subscription, publication, message)?;
+        let channel = subscription.channel;
+        self.count(judge, channel, taken, size, at);
+        Ok(())
+    }
+
+    fn count(&mut self, judge: &mut Judge, channel: u32, taken: Taken, size: usize, at: u64) {
+        self.missing -= usize::from(taken.first);
+        // What one gets late that does not read says nothing about the server.
+        let news = if self.is_slow { NO_NEWS } else { taken.news };
+        judge.count(channel, Taken { news, ..taken }, size, at);
     }
 }
 

@@ -11,11 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::disturb::Disturbed;
+use crate::spread::{Spread, merge_spreads};
 use crate::tally::{Errors, Latencies, Traffic};
-
-/// When each version of each board was made: version, then the moments in nanoseconds of
-/// `CLOCK_MONOTONIC` at which its submit was sent and its receipt had arrived.
-pub(crate) type Times = BTreeMap<String, Vec<(u64, u64, u64)>>;
+use crate::times::Times;
 
 /// What a process is told to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +27,19 @@ pub(crate) enum Order {
     End,
     /// Drop all sockets and open them again, so many at once.
     Reconnect(u64),
+    /// From now on so many sockets a minute close and come back; 0 for none.
+    Churn(f64),
+    /// Slow sockets stop reading for so many nanoseconds.
+    Pause(u64),
+    /// Drop all sockets but the first watchers, and open them again, so many at once.
+    Cut {
+        /// Watchers that stay, of all processes.
+        stay: u64,
+        /// Sockets on their way at the same time.
+        at_once: u64,
+    },
+    /// Wait until all sockets are back, for some time.
+    Settle,
     /// Say what the watchers see.
     States,
     /// Say what was counted, and how late deliveries were.
@@ -42,9 +54,9 @@ pub(crate) enum Order {
 /// What a process answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// To [`Order::Open`] and [`Order::Reconnect`].
+    /// To [`Order::Open`], [`Order::Reconnect`] and [`Order::Settle`].
     Ready(Ready),
-    /// To [`Order::Begin`] and [`Order::End`].
+    /// To orders that are done at once.
     Done,
     /// To [`Order::States`]: every channel that is watched.
     States(Vec<Seen>),
@@ -87,27 +99,18 @@ pub(crate) struct Report {
     pub(crate) from_sent: Vec<Vec<Latencies>>,
     /// For each phase and template: from the receipt to the delivery; 0 if that came first.
     pub(crate) from_acked: Vec<Vec<Latencies>>,
-    /// Deliveries of versions that the driver did not make.
+    /// Deliveries by phase.
+    pub(crate) deliveries: Vec<u64>,
+    /// Those of them that came too late after their submit.
+    pub(crate) stale: Vec<u64>,
+    /// Sockets that closed and came back.
+    pub(crate) disturbed: Disturbed,
+    /// Deliveries of what the driver did not make.
     pub(crate) untimed: u64,
     /// Deliveries whose time was not kept, as there were too many.
     pub(crate) unlogged: u64,
     /// Publications on shared channels.
     pub(crate) spreads: Vec<Spread>,
-}
-
-/// How a publication reached those who watch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Spread {
-    /// On which channel.
-    pub(crate) channel: String,
-    /// Of which version.
-    pub(crate) version: u64,
-    /// The first delivery, in nanoseconds of the shared clock.
-    pub(crate) first: u64,
-    /// The last one.
-    pub(crate) last: u64,
-    /// How many.
-    pub(crate) count: u64,
 }
 
 /// Writes one line and sends it on its way.
@@ -182,6 +185,32 @@ impl Fleet {
     pub(crate) fn end(&mut self) -> Result<()> {
         self.order_each(|_| Order::End)?;
         self.all_done()
+    }
+
+    /// Lets so many sockets a minute close and come back.
+    pub(crate) fn churn(&mut self, per_minute: f64) -> Result<()> {
+        let share = per_minute / self.members.len() as f64;
+        self.order_each(|_| Order::Churn(share))?;
+        self.all_done()
+    }
+
+    /// Lets slow sockets stop reading for so many nanoseconds.
+    pub(crate) fn pause(&mut self, nanos: u64) -> Result<()> {
+        self.order_each(|_| Order::Pause(nanos))?;
+        self.all_done()
+    }
+
+    /// Drops all sockets but some and opens them again, without waiting for them.
+    pub(crate) fn cut(&mut self, stay: u64, at_once: u64) -> Result<()> {
+        let at_once = at_once.div_ceil(self.members.len() as u64);
+        self.order_each(|_| Order::Cut { stay, at_once })?;
+        self.all_done()
+    }
+
+    /// Waits until all sockets are back.
+    pub(crate) fn settle(&mut self) -> Result<Ready> {
+        self.order_each(|_| Order::Settle)?;
+        self.all_ready()
     }
 
     /// What all watchers see.
@@ -264,20 +293,23 @@ impl Report {
     /// Adds that of another process with the same mix and the same phases.
     pub(crate) fn merge(&mut self, other: Self) {
         self.sockets += other.sockets;
-        let most = self.subscriptions.len().max(other.subscriptions.len());
-        self.subscriptions.resize(most, 0);
-        self.subscriptions
-            .iter_mut()
-            .zip(other.subscriptions)
-            .for_each(|(sum, count)| *sum += count);
+        add_all(&mut self.subscriptions, &other.subscriptions);
         self.traffic.merge(&other.traffic);
         self.errors.merge(&other.errors);
         merge_all(&mut self.from_sent, other.from_sent);
         merge_all(&mut self.from_acked, other.from_acked);
+        add_all(&mut self.deliveries, &other.deliveries);
+        add_all(&mut self.stale, &other.stale);
+        self.disturbed.merge(&other.disturbed);
         self.untimed += other.untimed;
         self.unlogged += other.unlogged;
         self.spreads = merge_spreads(std::mem::take(&mut self.spreads), other.spreads);
     }
+}
+
+fn add_all(sums: &mut Vec<u64>, others: &[u64]) {
+    sums.resize(sums.len().max(others.len()), 0);
+    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }
 
 fn merge_all(sums: &mut Vec<Vec<Latencies>>, others: Vec<Vec<Latencies>>) {
@@ -288,21 +320,6 @@ fn merge_all(sums: &mut Vec<Vec<Latencies>>, others: Vec<Vec<Latencies>>) {
     for (sum, other) in sums.iter_mut().flatten().zip(others.into_iter().flatten()) {
         sum.merge(&other);
     }
-}
-
-fn merge_spreads(ours: Vec<Spread>, theirs: Vec<Spread>) -> Vec<Spread> {
-    let mut merged: BTreeMap<(String, u64), Spread> = BTreeMap::new();
-    for spread in ours.into_iter().chain(theirs) {
-        merged
-            .entry((spread.channel.clone(), spread.version))
-            .and_modify(|sum| {
-                sum.first = sum.first.min(spread.first);
-                sum.last = sum.last.max(spread.last);
-                sum.count += spread.count;
-            })
-            .or_insert(spread);
-    }
-    merged.into_values().collect()
 }
 
 fn wrong(answer: &Answer) -> Box<dyn std::error::Error + Send + Sync> {
@@ -328,6 +345,9 @@ mod tests {
             errors,
             from_sent: vec![vec![latencies.clone()], vec![latencies.clone()]],
             from_acked: vec![vec![latencies.clone()], vec![latencies]],
+            deliveries: vec![1, sockets],
+            stale: vec![sockets],
+            disturbed: Disturbed::default(),
             untimed: 1,
             unlogged: 2,
             spreads,
@@ -349,6 +369,7 @@ mod tests {
         }
         assert_eq!((sum.sockets, sum.traffic.deliveries), (7, 7));
         assert_eq!(sum.subscriptions, [7, 2]);
+        assert_eq!((&sum.deliveries[..], &sum.stale[..]), (&[2, 7][..], &[7][..]));
         assert_eq!((sum.errors.total(), sum.untimed, sum.unlogged), (2, 2, 4));
         let expected = [spread(1, 8, 20, 7), spread(2, 5, 6, 1), spread(3, 7, 7, 1)];
         assert_eq!(sum.spreads, expected);

@@ -1,39 +1,29 @@
-//! Submits scores at a rate, and knows when each version was made; and a probe that asks for ranks.
+//! Submits scores at a rate, and knows when what was made.
 //!
 //! The load is open: each submit has its moment, however long the ones before took, as long as a
 //! connection is free. With rate 0 each connection submits again as soon as it has its receipt.
 
-use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde::Deserialize;
 
 use crate::Result;
 use crate::client::Client;
 use crate::clock::{SECOND, now, until};
-use crate::control::Times;
-use crate::http::{Http, escaped};
-use crate::options::{Options, Over, Target};
-use crate::protocol::json;
+use crate::figures::Figures;
+use crate::http::Http;
+use crate::options::{Options, TimedBy};
+use crate::plan::Timeline;
+use crate::protocol::{Encoding, json};
+use crate::source::{Source, Submit};
 use crate::tally::{Errors, Latencies};
-
-/// Members at the top of the board that the driver moves in turns.
-const MOVED: u64 = 10;
+use crate::times::Times;
+use crate::values::{Over, Target};
 
 /// How long it sleeps at most before it looks whether it is to stop.
 const LOOK: u64 = SECOND / 20;
-
-/// One score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Submit {
-    board: String,
-    member: String,
-    score: Number,
-}
 
 /// What a receipt says, as far as it matters here.
 #[derive(Debug, Deserialize)]
@@ -45,23 +35,17 @@ struct Receipt {
 /// What became of the submits.
 #[derive(Debug, Default)]
 pub(crate) struct Driven {
-    /// When each version was made, by board, in the order of versions.
+    /// When what was made.
     pub(crate) times: Times,
     /// From sending to the receipt.
     pub(crate) latencies: Latencies,
     /// Submits that changed something.
     pub(crate) changes: u64,
+    /// By connection, in the order in which submits are dealt out to them: how many it has sent, and
+    /// to how many it has receipts.
+    pub(crate) hands: Vec<(u64, u64)>,
     /// What went wrong.
     pub(crate) errors: Errors,
-}
-
-/// Where a driver gets its submits from.
-#[derive(Debug)]
-enum Source {
-    /// Lines of a file, each once.
-    List(VecDeque<Submit>),
-    /// Ever better scores of ten members in turns: each changes every top 10.
-    Top { board: String, next: u64, step: u64 },
 }
 
 /// A way to submit.
@@ -71,33 +55,85 @@ enum Door {
     WebSocket(Client),
 }
 
-/// Threads that submit until they are stopped.
+/// Where a door leads, so that it can be opened again.
+#[derive(Debug, Clone)]
+struct Entrance {
+    over: Over,
+    target: Target,
+    encoding: Encoding,
+    key: String,
+}
+
+/// A driver that is ready to start.
 #[derive(Debug)]
 pub(crate) struct Driver {
+    rate: f64,
+    timed_by: TimedBy,
+    hands: Vec<(Entrance, Door, Source)>,
+}
+
+/// Threads that submit until they are stopped.
+#[derive(Debug)]
+pub(crate) struct Driving {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Driven>>,
 }
 
 impl Driver {
-    /// Starts to submit, if the options say so.
-    pub(crate) fn start(options: &Options) -> Result<Option<Self>> {
+    /// The driver of `--drive`, if there is one: with its submits read and its connections open.
+    pub(crate) fn prepare(options: &Options) -> Result<Option<Self>> {
         let Some(rate) = options.drive else { return Ok(None) };
-        let sources = sources(options)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let count = sources.len() as f64;
-        let start = now();
-        let mut threads = Vec::new();
-        for (number, source) in sources.into_iter().enumerate() {
-            let door = Door::open(options)?;
-            let gap = if rate > 0.0 { count / rate * SECOND as f64 } else { 0.0 };
-            let first = start + (gap / count * number as f64) as u64;
-            let pace = Pace { first, gap };
-            let stop = Arc::clone(&stop);
-            threads.push(spawn(move || drive(door, source, pace, &stop)));
-        }
-        Ok(Some(Self { stop, threads }))
+        let (over, count) = (options.drive_over, options.drive_connections);
+        let sources = match &options.submits {
+            Some(file) => Source::lists(file, count)?,
+            None => Source::tops(&mut http(options)?, &options.drive_board, count)?,
+        };
+        Ok(Some(Self::new(options, rate, over, sources)?))
     }
 
+    /// The same for `--drive-ws`.
+    pub(crate) fn prepare_second(options: &Options) -> Result<Option<Self>> {
+        let (Some(rate), Some(file)) = (options.drive_ws, &options.submits_ws) else {
+            return Ok(None);
+        };
+        let sources = Source::lists(file, options.drive_ws_connections)?;
+        Ok(Some(Self::new(options, rate, Over::WebSocket, sources)?))
+    }
+
+    fn new(options: &Options, rate: f64, over: Over, sources: Vec<Source>) -> Result<Self> {
+        let mut hands = Vec::new();
+        for (number, source) in (0..).zip(sources) {
+            let entrance = Entrance::new(options, over, number)?;
+            hands.push((entrance.clone(), entrance.open()?, source));
+        }
+        Ok(Self { rate, timed_by: options.timed_by, hands })
+    }
+
+    /// Starts to submit.
+    pub(crate) fn start(self, timeline: &Timeline, figures: &Figures) -> Driving {
+        let stop = Arc::new(AtomicBool::new(false));
+        let hands = self.hands.len() as u64;
+        let mut threads = Vec::new();
+        for (first, (entrance, door, source)) in (0..).zip(self.hands) {
+            let timeline = timeline.clone();
+            let pace = Pace { timeline, rate: self.rate, first, step: hands };
+            let hand = Hand {
+                entrance,
+                door,
+                source,
+                pace,
+                figures: figures.clone(),
+                timed_by: self.timed_by,
+                stop: Arc::clone(&stop),
+                driven: Driven::default(),
+            };
+            threads.push(spawn(move || hand.drive()));
+        }
+        Driving { stop, threads }
+    }
+}
+
+impl Driving {
     /// Stops after the submits that are on their way.
     pub(crate) fn stop(self) -> Driven {
         self.stop.store(true, Ordering::Relaxed);
@@ -108,65 +144,112 @@ impl Driver {
                 Err(_) => sum.errors.add("driver: panicked"),
             }
         }
-        for rows in sum.times.values_mut() {
-            rows.sort_unstable();
-            // Scores of one commit may share a version; it was not made before the first of them.
-            rows.dedup_by_key(|row| row.0);
-        }
+        sum.times.sort();
         sum
     }
 }
 
 impl Driven {
     fn merge(&mut self, other: Self) {
-        for (board, rows) in other.times {
-            self.times.entry(board).or_default().extend(rows);
-        }
+        self.times.merge(other.times);
         self.latencies.merge(&other.latencies);
         self.changes += other.changes;
+        self.hands.extend(other.hands);
         self.errors.merge(&other.errors);
     }
 }
 
-/// When a thread submits.
-#[derive(Debug, Clone, Copy)]
+/// When a thread submits: every so many submits of all.
+#[derive(Debug, Clone)]
 struct Pace {
+    timeline: Timeline,
+    /// Submits a second of all threads; 0 for as fast as it goes.
+    rate: f64,
     first: u64,
-    /// Nanoseconds between two; 0 for as fast as it goes.
-    gap: f64,
+    step: u64,
 }
 
-fn drive(mut door: Door, mut source: Source, pace: Pace, stop: &AtomicBool) -> Driven {
-    let mut driven = Driven::default();
-    for number in 0_u64.. {
-        let due = pace.first + (pace.gap * number as f64) as u64;
-        if !wait(due, stop) {
-            break;
-        }
-        let Some(submit) = source.next() else { break };
-        let sent = now();
-        match door.submit(&submit) {
-            Ok(receipt) => {
-                let acked = now();
-                driven.latencies.record(acked - sent);
-                if receipt.changed {
-                    driven.changes += 1;
-                    let row = (receipt.version, sent, acked);
-                    driven.times.entry(submit.board).or_default().push(row);
-                }
+impl Pace {
+    /// The moment of this thread's submit of a number; nothing if it is at once.
+    fn due(&self, number: u64) -> Option<u64> {
+        let due = || self.timeline.due(self.rate, self.first + self.step * number);
+        (self.rate > 0.0).then(due)
+    }
+}
+
+/// One thread and its connection.
+#[derive(Debug)]
+struct Hand {
+    entrance: Entrance,
+    door: Door,
+    source: Source,
+    pace: Pace,
+    figures: Figures,
+    timed_by: TimedBy,
+    stop: Arc<AtomicBool>,
+    driven: Driven,
+}
+
+impl Hand {
+    fn drive(mut self) -> Driven {
+        let mut submitted = 0;
+        for number in 0.. {
+            let due = self.pace.due(number);
+            if !wait(due.unwrap_or_default(), &self.stop) {
+                break;
             }
-            Err(error) => {
-                // The state of the connection is not known any more.
-                driven.errors.add(&format!("driver: {error}"));
+            let Some(submit) = self.source.next() else {
+                // At a rate, the load would be smaller than was asked for.
+                if due.is_some_and(|due| due < self.pace.timeline.end()) {
+                    self.driven.errors.add("driver: no submits are left");
+                }
+                break;
+            };
+            submitted += 1;
+            if !self.submit(submit, due) {
                 break;
             }
         }
+        self.driven.hands = vec![(submitted, self.driven.latencies.summary().count)];
+        self.driven
     }
-    driven
+
+    /// Submits; returns whether there is a connection for the next one.
+    fn submit(&mut self, submit: Submit, due: Option<u64>) -> bool {
+        let sent = now();
+        match self.door.submit(&submit) {
+            Ok(receipt) => {
+                let acked = now();
+                self.driven.latencies.record(acked - sent);
+                self.figures.record(self.entrance.kind(), due.unwrap_or(sent), acked);
+                if receipt.changed {
+                    self.driven.changes += 1;
+                    let times = &mut self.driven.times;
+                    match self.timed_by {
+                        TimedBy::Version => times.made(submit, receipt.version, sent, acked),
+                        TimedBy::Content => times.shown(submit, sent, acked),
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                self.driven.errors.add(&format!("driver: {error}"));
+                // The state of the connection is not known any more.
+                match self.entrance.open() {
+                    Ok(door) => self.door = door,
+                    Err(error) => {
+                        self.driven.errors.add(&format!("driver: {error}"));
+                        return false;
+                    }
+                }
+                true
+            }
+        }
+    }
 }
 
 /// Waits for a moment; returns whether to go on.
-fn wait(due: u64, stop: &AtomicBool) -> bool {
+pub(crate) fn wait(due: u64, stop: &AtomicBool) -> bool {
     loop {
         if stop.load(Ordering::Relaxed) {
             return false;
@@ -179,70 +262,39 @@ fn wait(due: u64, stop: &AtomicBool) -> bool {
     }
 }
 
-impl Source {
-    fn next(&mut self) -> Option<Submit> {
-        match self {
-            Self::List(submits) => submits.pop_front(),
-            Self::Top { board, next, step } => {
-                let score = *next;
-                *next += *step;
-                let member = format!("driver-{}", score % MOVED);
-                Some(Submit { board: board.clone(), member, score: score.into() })
-            }
-        }
-    }
-}
-
-/// The submits of each connection.
-fn sources(options: &Options) -> Result<Vec<Source>> {
-    let count = options.drive_connections;
-    if let Some(file) = &options.submits {
-        let mut lists = vec![VecDeque::new(); count as usize];
-        for (number, submit) in read_submits(file)?.into_iter().enumerate() {
-            lists[number % count as usize].push_back(submit);
-        }
-        return Ok(lists.into_iter().map(Source::List).collect());
-    }
-    let board = options.drive_board.clone();
-    let best = best(&mut http(options)?, &board)?;
-    let score = best.as_ref().and_then(|(_, score)| score.as_f64()).unwrap_or(0.0);
-    let start = score.max(0.0) as u64 + 1;
-    let top = |number| Source::Top { board: board.clone(), next: start + number, step: count };
-    Ok((0..count).map(top).collect())
-}
-
-fn read_submits(file: &Path) -> Result<Vec<Submit>> {
-    let text = std::fs::read_to_string(file)?;
-    let read = |line| serde_json::from_str(line).map_err(|error| format!("{line}: {error}").into());
-    text.lines().map(read).collect()
-}
-
-/// A connection to the HTTP API.
+/// A connection to the HTTP API: to the first, if there are several.
 pub(crate) fn http(options: &Options) -> Result<Http> {
-    Http::connect(options.http.as_ref().ok_or("--http is needed")?, &options.key)
+    Http::connect(options.http(0)?, &options.key)
 }
 
-/// The best member of a board and its score.
-fn best(http: &mut Http, board: &str) -> Result<Option<(String, Number)>> {
-    let path = format!("/v1/boards/{}/top?limit=1", escaped(board));
-    let page = http.get(&path)?.ok_or_else(|| format!("there is no board {board}"))?;
-    let entry = &page["entries"][0];
-    Ok(match (&entry["member"], &entry["score"]) {
-        (Value::String(member), Value::Number(score)) => Some((member.clone(), score.clone())),
-        _ => None,
-    })
-}
+impl Entrance {
+    fn new(options: &Options, over: Over, number: u64) -> Result<Self> {
+        let target = match over {
+            Over::Http => options.http(number)?,
+            Over::WebSocket => options.url_of(number)?,
+        };
+        let (encoding, key) = (options.encoding, options.key.clone());
+        Ok(Self { over, target: target.clone(), encoding, key })
+    }
 
-impl Door {
-    fn open(options: &Options) -> Result<Self> {
-        Ok(match options.drive_over {
-            Over::Http => Self::Http(http(options)?),
-            Over::WebSocket => {
-                Self::WebSocket(Client::connect(options.url()?, options.encoding, &options.key)?)
-            }
+    fn open(&self) -> Result<Door> {
+        let Self { target, key, .. } = self;
+        Ok(match self.over {
+            Over::Http => Door::Http(Http::connect(target, key)?),
+            Over::WebSocket => Door::WebSocket(Client::connect(target, self.encoding, key)?),
         })
     }
 
+    /// What its submits are called among the figures.
+    fn kind(&self) -> &'static str {
+        match self.over {
+            Over::Http => "submit_http",
+            Over::WebSocket => "submit_ws",
+        }
+    }
+}
+
+impl Door {
     fn submit(&mut self, submit: &Submit) -> Result<Receipt> {
         let answer = match self {
             Self::Http(http) => {
@@ -263,80 +315,19 @@ impl Door {
     }
 }
 
-/// A thread that asks for the rank of a board's best member, again and again.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<(Latencies, Errors)>,
-}
-
-impl Probe {
-    /// Starts to ask, if the options say so.
-    pub(crate) fn start(options: &Options) -> Result<Option<Self>> {
-        let Some(millis) = options.probe_ms else { return Ok(None) };
-        let board = &options.drive_board;
-        let (member, _) = best(&mut http(options)?, board)?.ok_or("the board is empty")?;
-        let data = format!(r#"{{"board":{},"member":{}}}"#, json(board), json(&member));
-        let target: &Target = options.url()?;
-        let client = Client::connect(target, options.encoding, &options.key)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = spawn(move || ask(client, &data, millis * (SECOND / 1000), &stopped));
-        Ok(Some(Self { stop, thread }))
-    }
-
-    /// Stops, and returns how long the answers took and what went wrong.
-    pub(crate) fn stop(self) -> (Latencies, Errors) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| {
-            let mut errors = Errors::default();
-            errors.add("probe: panicked");
-            (Latencies::default(), errors)
-        })
-    }
-}
-
-fn ask(mut client: Client, data: &str, gap: u64, stop: &AtomicBool) -> (Latencies, Errors) {
-    let (mut latencies, mut errors) = (Latencies::default(), Errors::default());
-    let mut due = now();
-    while wait(due, stop) {
-        // When the answer before came too late, this question has waited since its moment.
-        let late = now() > due + gap / 2;
-        let sent = if late { due } else { now() };
-        match client.call("rank", data) {
-            Ok(_) => latencies.record(now() - sent),
-            Err(error) => {
-                errors.add(&format!("probe: {error}"));
-                break;
-            }
-        }
-        due += gap;
-    }
-    (latencies, errors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Phase;
 
     #[test]
-    fn submits_are_dealt_out_and_each_changes_the_top() {
-        let mut sources: Vec<_> = (0..2)
-            .map(|number| Source::Top { board: "b".to_owned(), next: 100 + number, step: 2 })
-            .collect();
-        let made: Vec<Submit> = (0..20).filter_map(|number| sources[number % 2].next()).collect();
-        let scores: Vec<_> = made.iter().map(|submit| submit.score.as_u64().unwrap()).collect();
-        assert_eq!(scores, (100..120).collect::<Vec<_>>());
-        // Whoever moves was not the best.
-        assert!(made.windows(2).all(|pair| pair[0].member != pair[1].member));
-    }
-
-    #[test]
-    fn versions_that_several_submits_share_count_from_the_first() {
-        let mut times = Times::new();
-        times.insert("b".to_owned(), vec![(2, 50, 60), (1, 10, 20), (2, 40, 70)]);
-        let thread = spawn(move || Driven { times, ..Driven::default() });
-        let driver = Driver { stop: Arc::default(), threads: vec![thread] };
-        assert_eq!(driver.stop().times["b"], [(1, 10, 20), (2, 40, 70)]);
+    fn threads_take_turns_at_the_rate_of_all() {
+        let timeline = Timeline::new(SECOND, &Phase::parse_all("a:1:1").unwrap());
+        let pace = |first| Pace { timeline: timeline.clone(), rate: 4.0, first, step: 2 };
+        let due = |first, number| pace(first).due(number).unwrap() - SECOND;
+        let quarter = SECOND / 4;
+        let moments = [due(0, 0), due(1, 0), due(0, 1), due(1, 1)];
+        assert_eq!(moments, [0, quarter, 2 * quarter, 3 * quarter]);
+        assert_eq!(Pace { rate: 0.0, ..pace(0) }.due(7), None);
     }
 }

@@ -3,7 +3,6 @@
 //! Runs at a lower priority than the program that leads it, so that the driver and the probe, which
 //! are few and measure moments, do not wait behind thousands of receivers.
 
-use std::collections::VecDeque;
 use std::io::{Stdout, stdin, stdout};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -12,13 +11,15 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::Result;
-use crate::clock::{SECOND, now};
+use crate::clock::{SECOND, now, until};
 use crate::connection::Connection;
 use crate::control::{Answer, Order, Ready, Report, read_line, write_line};
+use crate::disturb::{Disturbance, Why};
 use crate::frame::Fault;
 use crate::judge::Judge;
+use crate::openings::Openings;
 use crate::options::Options;
-use crate::tally::{Latencies, Traffic};
+use crate::tally::Traffic;
 
 /// Bytes that are read at once, for all sockets.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -65,43 +66,11 @@ struct Swarm {
     /// By place; the token of a socket is its place.
     connections: Vec<Option<Connection>>,
     openings: Openings,
+    disturbance: Disturbance,
+    /// Whether sockets that are lost come back.
+    comes_back: bool,
     /// What came in during the counted time, once it is over.
     counted: Traffic,
-}
-
-/// Which sockets are to be opened, and how fast.
-#[derive(Debug)]
-struct Openings {
-    /// When the order came; nothing while there is none.
-    since: Option<u64>,
-    /// Places to open, each not before its time.
-    waiting: VecDeque<(u64, usize)>,
-    /// Sockets on their way to their first states.
-    in_flight: u64,
-    /// Most of them.
-    limit: u64,
-    /// New sockets a second; nothing for as fast as it goes.
-    rate: Option<f64>,
-    /// How many were begun since the order.
-    begun: u64,
-    /// From the order until each was ready.
-    latencies: Latencies,
-}
-
-impl Openings {
-    /// Whether another one may begin now.
-    fn may_begin(&self, now: u64) -> bool {
-        let Some(since) = self.since else { return true };
-        let due = self.rate.is_none_or(|rate| {
-            let elapsed = (now - since) as f64 / SECOND as f64;
-            self.begun as f64 <= elapsed * rate
-        });
-        due && self.in_flight < self.limit
-    }
-
-    fn are_done(&self) -> bool {
-        self.in_flight == 0 && self.waiting.is_empty()
-    }
 }
 
 impl Swarm {
@@ -121,21 +90,16 @@ impl Swarm {
             // Nothing can be done about a loop that cannot be woken; it is ending then.
             let _ = alarm.wake();
         });
-        let openings = Openings {
-            since: None,
-            waiting: VecDeque::new(),
-            in_flight: 0,
-            limit: options.in_flight.unwrap_or(IN_FLIGHT),
-            rate: Some(options.ramp as f64 / options.share.1 as f64),
-            begun: 0,
-            latencies: Latencies::default(),
-        };
+        let limit = options.in_flight.unwrap_or(IN_FLIGHT);
+        let openings = Openings::new(limit, options.ramp as f64 / options.share.1 as f64);
         Ok(Self {
             poll,
             orders,
             _waker: waker,
             answers: stdout(),
             counted: Traffic::default(),
+            comes_back: options.retry,
+            disturbance: Disturbance::new(),
             judge: Judge::new(options),
             connections: Vec::new(),
             openings,
@@ -167,6 +131,7 @@ impl Swarm {
                 looked = now();
                 self.give_up();
             }
+            self.disturb(&mut buffer);
             self.open_some();
             self.answer_when_ready()?;
         }
@@ -174,14 +139,14 @@ impl Swarm {
 
     /// How long nothing has to be done by itself.
     fn timeout(&self) -> Option<Duration> {
-        if self.openings.are_done() {
+        let opening = if self.openings.are_done() {
             None
-        } else if self.openings.waiting.is_empty() || self.openings.in_flight >= self.openings.limit
-        {
+        } else if self.openings.are_full() {
             Some(Duration::from_secs(1))
         } else {
             Some(Duration::from_millis(1))
-        }
+        };
+        opening.into_iter().chain(self.disturbance.due().map(until)).min()
     }
 
     /// Returns whether there may be more orders.
@@ -200,17 +165,38 @@ impl Swarm {
             Order::Open(sockets) => {
                 let places = self.connections.len()..sockets as usize;
                 self.connections.resize_with(places.end.max(places.start), || None);
+                self.openings.order(None);
                 self.schedule(places);
                 return Ok(());
             }
             Order::Reconnect(at_once) => {
-                self.openings.limit = at_once;
-                self.openings.rate = None;
                 self.connections.iter_mut().for_each(|connection| *connection = None);
-                self.openings.in_flight = 0;
-                self.openings.waiting.clear();
+                self.openings.clear();
+                self.openings.order(Some(at_once));
                 self.schedule(0..self.connections.len());
                 return Ok(());
+            }
+            Order::Settle => {
+                self.openings.asked = Some(now() + PATIENCE);
+                return Ok(());
+            }
+            Order::Churn(per_minute) => {
+                self.disturbance.churn(per_minute);
+                Answer::Done
+            }
+            Order::Pause(nanos) => {
+                let open = self
+                    .connections
+                    .iter_mut()
+                    .flatten()
+                    .filter(|one| one.is_slow && one.is_ready());
+                open.for_each(|connection| connection.is_paused = true);
+                self.disturbance.pause(nanos);
+                Answer::Done
+            }
+            Order::Cut { stay, at_once } => {
+                self.cut(stay, at_once);
+                Answer::Done
             }
             Order::Begin => {
                 self.judge.traffic = Traffic::new(self.judge.options.mix.templates.len());
@@ -234,12 +220,11 @@ impl Swarm {
         write_line(&mut self.answers, &answer)
     }
 
+    /// Opens places that others wait for.
     fn schedule(&mut self, places: std::ops::Range<usize>) {
         let now = now();
-        self.openings.since = Some(now);
-        self.openings.begun = 0;
-        self.openings.latencies = Latencies::default();
-        self.openings.waiting.extend(places.map(|place| (now, place)));
+        self.openings.asked = Some(u64::MAX);
+        places.for_each(|place| self.openings.add(now, place));
     }
 
     fn report(&self) -> Report {
@@ -252,6 +237,7 @@ impl Swarm {
             subscriptions,
             traffic: self.counted.clone(),
             errors: self.judge.errors.clone(),
+            disturbed: self.disturbance.told.clone(),
             ..Report::default()
         }
     }
@@ -262,23 +248,13 @@ impl Swarm {
 
     fn open_some(&mut self) {
         let now = now();
-        while self.openings.may_begin(now) {
-            match self.openings.waiting.front() {
-                Some((due, place)) if *due <= now => {
-                    let place = *place;
-                    self.openings.waiting.pop_front();
-                    self.open(place);
-                }
-                _ => return,
-            }
+        while let Some(place) = self.openings.next(now) {
+            self.open(place);
         }
     }
 
     fn open(&mut self, place: usize) {
-        self.openings.begun += 1;
-        self.openings.in_flight += 1;
-        let (number, all) = self.judge.options.share;
-        let watcher = number + place as u64 * all;
+        let watcher = self.watcher(place);
         let begun = Connection::begin(&mut self.judge, watcher).and_then(|mut connection| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(connection.stream(), Token(place), interest)?;
@@ -293,28 +269,43 @@ impl Swarm {
     fn work(&mut self, place: usize, buffer: &mut [u8], closing: bool) {
         // An event may be of a socket that was dropped after it came.
         let Some(connection) = &mut self.connections[place] else { return };
+        if connection.is_paused {
+            return;
+        }
         let was_ready = connection.is_ready();
-        match connection.work(&mut self.judge, buffer, closing) {
-            Ok(()) if connection.is_ready() && !was_ready => {
-                self.openings.in_flight -= 1;
-                if let Some(since) = self.openings.since {
-                    self.openings.latencies.record(now() - since);
-                }
+        let outcome = connection.work(&mut self.judge, buffer, closing);
+        let is_ready = connection.is_ready();
+        // A subscription may have ended, which is made again.
+        let has_ended = was_ready && !is_ready;
+        self.openings.in_flight += u64::from(has_ended);
+        match outcome {
+            Ok(()) if has_ended => self.disturbance.closed(place, Why::Ended),
+            Ok(()) if is_ready && !was_ready => {
+                self.openings.is_ready();
+                self.disturbance.is_back(place);
             }
             Ok(()) => {}
-            Err(fault) => self.fail(place, &fault, !was_ready),
+            Err(fault) => self.fail(place, &fault, !was_ready || !is_ready),
         }
     }
 
     /// Drops a socket; where that was asked for, it tries again later.
     fn fail(&mut self, place: usize, fault: &Fault, was_in_flight: bool) {
         self.connections[place] = None;
-        self.judge.errors.add(fault);
         self.openings.in_flight -= u64::from(was_in_flight);
-        if self.judge.options.retry {
-            let jitter = u64::from(u32::from_be_bytes(self.judge.mask())) % RETRY;
-            self.openings.waiting.push_back((now() + RETRY + jitter, place));
+        if was_in_flight && self.comes_back {
+            self.disturbance.told.refusals.add(fault);
+        } else {
+            self.judge.errors.add(fault);
         }
+        if self.comes_back {
+            self.try_again(place);
+        }
+    }
+
+    fn try_again(&mut self, place: usize) {
+        let jitter = u64::from(u32::from_be_bytes(self.judge.mask())) % RETRY;
+        self.openings.add(now() + RETRY + jitter, place);
     }
 
     /// Fails those that took too long for their first states.
@@ -334,15 +325,85 @@ impl Swarm {
     }
 
     fn answer_when_ready(&mut self) -> Result<()> {
-        let Some(since) = self.openings.since.filter(|_| self.openings.are_done()) else {
+        let is_done = self.openings.are_done();
+        if self.openings.asked.is_none_or(|until| !is_done && now() < until) {
             return Ok(());
-        };
-        self.openings.since = None;
+        }
+        self.openings.asked = None;
+        // The first order is done: from now on, sockets come back if that was asked for.
+        self.comes_back |= self.judge.options.is_disturbed();
         let ready = Ready {
             sockets: self.ready().count() as u64,
-            nanos: now() - since,
+            nanos: self.openings.since.take().map_or(0, |since| now() - since),
             latencies: self.openings.latencies.clone(),
         };
         write_line(&mut self.answers, &Answer::Ready(ready))
+    }
+
+    // What disturbs the sockets.
+
+    fn disturb(&mut self, buffer: &mut [u8]) {
+        let now = now();
+        while self.disturbance.takes_turn(now) {
+            self.close_one();
+        }
+        if self.disturbance.resumes(now) {
+            (0..self.connections.len()).for_each(|place| self.resume(place, buffer));
+        }
+    }
+
+    /// Closes a random socket, which comes back at once.
+    fn close_one(&mut self) {
+        let open = |one: &Option<Connection>| {
+            one.as_ref().is_some_and(|one| one.is_ready() && !one.is_paused)
+        };
+        let count = self.connections.len();
+        let start = u32::from_be_bytes(self.judge.mask()) as usize % count.max(1);
+        let mut places = (0..count).map(|step| (start + step) % count);
+        if let Some(place) = places.find(|place| open(&self.connections[*place])) {
+            self.drop_and_return(place, Why::Churn);
+        }
+    }
+
+    /// Drops all but those that stay.
+    fn cut(&mut self, stay: u64, at_once: u64) {
+        self.openings.order(Some(at_once));
+        for place in 0..self.connections.len() {
+            // Those that are not there come back already, or never.
+            if self.watcher(place) >= stay && self.connections[place].is_some() {
+                self.drop_and_return(place, Why::Cut);
+            }
+        }
+    }
+
+    fn drop_and_return(&mut self, place: usize, why: Why) {
+        let dropped = self.connections[place].take();
+        let was_ready = dropped.is_none_or(|one| one.is_ready());
+        self.openings.in_flight -= u64::from(!was_ready);
+        self.disturbance.closed(place, why);
+        self.openings.add(now(), place);
+    }
+
+    /// Reads again what came while a socket did not read. If the server closed it meanwhile, it
+    /// comes back.
+    fn resume(&mut self, place: usize, buffer: &mut [u8]) {
+        let Some(connection) = self.connections[place].as_mut().filter(|one| one.is_paused) else {
+            return;
+        };
+        connection.is_paused = false;
+        match connection.work(&mut self.judge, buffer, true) {
+            Err(fault) if fault.starts_with("closed") || fault.starts_with("lost") => {
+                self.connections[place] = None;
+                self.disturbance.closed_slow(place, &fault);
+                self.try_again(place);
+            }
+            Err(fault) => self.fail(place, &fault, false),
+            Ok(()) => {}
+        }
+    }
+
+    fn watcher(&self, place: usize) -> u64 {
+        let (number, all) = self.judge.options.share;
+        number + place as u64 * all
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::Result;
-use crate::options::Target;
+use crate::values::Target;
 
 /// An answer later than this is none.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::control::{Fleet, Times};
+use crate::control::Fleet;
+use crate::meter::{Meter, memory};
 use crate::options::Options;
 use crate::tally::rounded;
-use crate::watch::{Meter, compare_if_asked, is_equal, memory, opening};
+use crate::times::Times;
+use crate::told::opening;
+use crate::watch::{compare_if_asked, is_equal};
 use crate::{Result, tell};
 
 /// Buffers of the handshakes are free again after so long.
@@ -17,7 +20,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// Runs `idle`; returns whether all was as it should be.
 pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<bool> {
     options.url()?;
-    options.server_pid.ok_or("--server-pid is needed")?;
+    options.servers.first().ok_or("--server-pid is needed")?;
     let memory_before = memory(options)?;
     let mut fleet = Fleet::start(options.processes, arguments)?;
     let mut steps = Vec::new();
@@ -35,7 +38,7 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<bool> {
     let server = meter.stop(options)?;
     fleet.end()?;
     let checked = compare_if_asked(&mut fleet, options)?;
-    let report = fleet.report(&Times::new(), &[])?;
+    let report = fleet.report(&Times::default(), &[])?;
     let wanted = options.steps.iter().copied().max().unwrap_or_default();
     let is_right =
         report.errors.total() == 0 && report.sockets == wanted && is_equal(checked.as_ref());

@@ -2,20 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::now;
-use crate::control::{Report, Seen, Spread, Times};
+use crate::clock::{SECOND, now};
+use crate::control::{Report, Seen};
 use crate::mix::is_shared;
+use crate::news::{NO_NEWS, News, Trace};
 use crate::options::Options;
+use crate::protocol::Encoding;
+use crate::spread::Spread;
 use crate::tally::{Errors, Latencies, Traffic};
-use crate::view::{Channels, Subscription, Taken};
+use crate::times::Times;
+use crate::view::{Channels, Rules, Subscription, Taken};
 
 /// Deliveries whose time is kept: 256 MB.
 const LOGGED: usize = 32 << 20;
 
-/// An entry of the log is one number: the time since the start of the process in nanoseconds, up to
-/// eighteen minutes, above the number of the publication.
-const PUBLICATION_BITS: u32 = 24;
-const TIME_BITS: u32 = 40;
+/// Nanoseconds in a step of the log's clock, which lasts for more than an hour.
+const TICK: u64 = 1000;
+
+/// A delivery.
+#[derive(Debug, Clone, Copy)]
+struct Delivery {
+    /// Steps since moment zero.
+    time: u32,
+    /// Number of the news.
+    news: u32,
+}
 
 /// All that sockets share.
 #[derive(Debug)]
@@ -28,8 +39,8 @@ pub(crate) struct Judge {
     pub(crate) traffic: Traffic,
     /// What went wrong since the start.
     pub(crate) errors: Errors,
-    /// When which publication was delivered.
-    log: Vec<u64>,
+    /// When which news was delivered.
+    log: Vec<Delivery>,
     /// Deliveries that the log had no place for.
     unlogged: u64,
     /// Moment zero of the log.
@@ -42,9 +53,14 @@ impl Judge {
     /// Nothing has come in yet.
     pub(crate) fn new(options: Options) -> Self {
         let traffic = Traffic::new(options.mix.templates.len());
+        let rules = Rules {
+            timed_by: options.timed_by,
+            has_versions: options.encoding != Encoding::Plain,
+            first_state: options.first_state,
+        };
         Self {
             options,
-            channels: Channels::default(),
+            channels: Channels::new(rules),
             traffic,
             errors: Errors::default(),
             log: Vec::new(),
@@ -70,12 +86,11 @@ impl Judge {
         template.deliveries += 1;
         self.traffic.deliveries += 1;
         self.traffic.deltas += u64::from(taken.delta);
-        let time = at - self.origin;
-        let fits = time >> TIME_BITS == 0 && taken.publication >> PUBLICATION_BITS == 0;
-        if fits && self.log.len() < LOGGED {
-            self.log.push(time << PUBLICATION_BITS | u64::from(taken.publication));
-        } else {
-            self.unlogged += 1;
+        match u32::try_from((at - self.origin) / TICK) {
+            Ok(time) if self.log.len() < LOGGED => {
+                self.log.push(Delivery { time, news: taken.news });
+            }
+            _ => self.unlogged += 1,
         }
     }
 
@@ -104,50 +119,75 @@ impl Judge {
         let empty = || vec![Latencies::default(); self.options.mix.templates.len()];
         report.from_sent = phases.iter().map(|_| empty()).collect();
         report.from_acked = phases.iter().map(|_| empty()).collect();
+        report.deliveries = vec![0; phases.len()];
+        report.stale = vec![0; phases.len()];
         report.unlogged = self.unlogged;
-        let made = self.made(times);
+        let stale = (self.options.stale * SECOND as f64) as u64;
+        let mut made: Vec<Option<Made>> = vec![None; self.channels.news.all.len()];
         let mut spreads: Vec<Option<Spread>> = vec![None; made.len()];
-        for entry in &self.log {
-            let at = self.origin + (entry >> PUBLICATION_BITS);
-            let number = (entry & ((1 << PUBLICATION_BITS) - 1)) as usize;
-            let Some((sent, acked)) = made[number] else {
+        for delivery in &self.log {
+            let at = self.origin + u64::from(delivery.time) * TICK;
+            let inside = |(from, to): &(u64, u64)| (*from..*to).contains(&at);
+            let phase = phases.iter().position(inside);
+            if let Some(phase) = phase {
+                report.deliveries[phase] += 1;
+            }
+            let traced = self.traced(delivery.news, times, at, &mut made);
+            let Some((news, sent, acked)) = traced else {
                 report.untimed += 1;
                 continue;
             };
-            let template = self.template(number);
-            for (phase, (from, to)) in phases.iter().enumerate() {
-                if (*from..*to).contains(&at) {
-                    report.from_sent[phase][template].record(at.saturating_sub(sent));
-                    report.from_acked[phase][template].record(at.saturating_sub(acked));
-                }
+            let template = self.channels.get(news.channel).template;
+            if let Some(phase) = phase {
+                let late = at.saturating_sub(sent);
+                report.stale[phase] += u64::from(late > stale);
+                report.from_sent[phase][template].record(late);
+                report.from_acked[phase][template].record(at.saturating_sub(acked));
             }
             if is_shared(&self.options.mix.templates[template]) {
-                self.widen(&mut spreads[number], number, at);
+                self.widen(&mut spreads[delivery.news as usize], news, sent, at);
             }
         }
         report.spreads = spreads.into_iter().flatten().collect();
     }
 
-    /// When each publication was made, by its number.
-    fn made(&self, times: &Times) -> Vec<Option<(u64, u64)>> {
-        let of = |(channel, version): &(u32, u64)| {
-            let board = self.channels.get(*channel).name.split(':').nth(1)?;
-            let rows = times.get(board)?;
-            let place = rows.binary_search_by_key(version, |row| row.0).ok()?;
-            Some((rows[place].1, rows[place].2))
-        };
-        self.channels.publications.iter().map(of).collect()
+    /// The news of a number, with the moments of the submit that made it.
+    fn traced(
+        &self,
+        number: u32,
+        times: &Times,
+        at: u64,
+        made: &mut [Option<Made>],
+    ) -> Option<(&News, u64, u64)> {
+        if number == NO_NEWS {
+            return None;
+        }
+        let news = &self.channels.news.all[number as usize];
+        // The log is in the order of time, so this is the first delivery of these news.
+        let made = made[number as usize].get_or_insert_with(|| self.made(news, times, at));
+        made.map(|(sent, acked)| (news, sent, acked))
     }
 
-    fn template(&self, publication: usize) -> usize {
-        self.channels.get(self.channels.publications[publication].0).template
+    /// When news were made, that were delivered at a moment.
+    fn made(&self, news: &News, times: &Times, at: u64) -> Made {
+        let board = self.channels.get(news.channel).name.split(':').nth(1)?;
+        match &news.trace {
+            Trace::Version(version) => times.of_version(board, *version),
+            Trace::Rows(rows) => rows
+                .iter()
+                .filter_map(|row| times.of_score(board, &row.member, row.score, at))
+                .max(),
+        }
     }
 
-    fn widen(&self, spread: &mut Option<Spread>, publication: usize, at: u64) {
-        let (channel, version) = self.channels.publications[publication];
+    fn widen(&self, spread: &mut Option<Spread>, news: &News, sent: u64, at: u64) {
         let spread = spread.get_or_insert_with(|| Spread {
-            channel: self.channels.get(channel).name.to_string(),
-            version,
+            channel: self.channels.get(news.channel).name.to_string(),
+            version: match news.trace {
+                Trace::Version(version) => version,
+                // It tells news apart as well as a version does.
+                Trace::Rows(_) => sent,
+            },
             first: at,
             last: at,
             count: 0,
@@ -157,6 +197,9 @@ impl Judge {
         spread.count += 1;
     }
 }
+
+/// When news were made: the moments at which the submit was sent and acknowledged, if it is known.
+type Made = Option<(u64, u64)>;
 
 #[cfg(test)]
 mod tests {
@@ -193,8 +236,9 @@ mod tests {
         deliver(&mut judge, &mut one, 7, 90_000_000);
         let start = judge.origin;
         let rows = vec![(4, 0, 0), (5, start + 10_000_000, start + 30_000_000)];
-        let times = Times::from([("a".to_owned(), rows)]);
+        let times = Times { versions: [("a".to_owned(), rows)].into(), ..Times::default() };
         let mut report = Report::default();
+        judge.options.stale = 0.045;
         let phases = [(start, start + 55_000_000), (start + 55_000_000, u64::MAX)];
         judge.tell(&times, &phases, &mut report);
         let told = |latencies: &[Vec<Latencies>], phase: usize, template: usize| {
@@ -207,10 +251,12 @@ mod tests {
         assert_eq!(told(&report.from_acked, 1, 0), (1, 30));
         // Version 7 was made by somebody else; first states are no deliveries.
         assert_eq!((report.untimed, judge.traffic.deliveries), (1, 4));
+        // Those at 90 ms belong to no time at which something was made.
+        assert_eq!((&report.deliveries[..], &report.stale[..]), (&[2, 2][..], &[0, 1][..]));
         // Only the shared channel has a spread.
         let [spread] = &report.spreads[..] else { panic!("{:?}", report.spreads) };
         assert_eq!((spread.version, spread.count), (5, 2));
-        assert_eq!(spread.last - spread.first, 20_000_000);
+        assert_eq!((spread.last - spread.first).div_ceil(1_000_000), 20);
         assert_eq!(judge.traffic.templates[0].bytes, 500);
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Promises: everything that comes is checked, nothing is dropped without being counted, and no code
 //! is shared with the server, so that a mistake there cannot hide itself here. Not a part of the
-//! product. [`options::HELP`] says how it is used.
+//! product. [`help::HELP`] says how it is used.
 
 #![forbid(unsafe_code)]
 // Counts become floating point numbers only for people and for rates; 52 bits are plenty.
 #![allow(clippy::cast_precision_loss, reason = "rates and shares of counts below 2^52")]
 #![allow(clippy::cast_sign_loss, reason = "moments and numbers here are never negative")]
 
+mod answer;
 mod bare;
 mod check;
 mod client;
@@ -16,20 +17,35 @@ mod clock;
 mod connection;
 mod control;
 mod delta;
+mod disturb;
 mod driver;
+mod figures;
 mod fleet;
 mod frame;
+mod help;
 mod http;
 mod idle;
 mod judge;
+mod meter;
 mod mix;
+mod news;
+mod openings;
 mod options;
+mod plan;
+mod probe;
 mod process;
 mod protobuf;
 mod protocol;
+mod reader;
+mod reads;
+mod source;
+mod spread;
 mod storm;
 mod submit;
 mod tally;
+mod times;
+mod told;
+mod values;
 mod view;
 mod watch;
 
@@ -38,7 +54,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::options::{HELP, Options};
+use crate::help::HELP;
+use crate::options::Options;
 
 /// What can go wrong here only has to be told.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

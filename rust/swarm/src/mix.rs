@@ -99,6 +99,11 @@ impl Mix {
         self.entry(watcher).templates.iter().map(channel).collect()
     }
 
+    /// Most channels of a watcher.
+    pub(crate) fn most(&self) -> usize {
+        self.entries.iter().map(|entry| entry.templates.len()).max().unwrap_or_default()
+    }
+
     /// The entry that a watcher belongs to.
     fn entry(&self, watcher: u64) -> &Entry {
         // Multiples of an irrational number spread evenly over the unit interval, so every run of

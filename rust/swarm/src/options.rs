@@ -1,89 +1,28 @@
 //! The command line.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, ValueExt};
 
 use crate::Result;
 use crate::mix::{Mix, People};
+use crate::plan::{At, Cut, Phase, Slow};
 use crate::protocol::Encoding;
+use crate::values::{
+    Measured, Over, Target, choice, duration, in_turn, positive, rate, targets, text_or_file,
+};
 
-/// How the program is used.
-pub(crate) const HELP: &str = "\
-Load generator and judge of Rankwire's live views.
-
-  rankwire-swarm watch   watchers that check all they get; latency, bytes, server's processor time
-  rankwire-swarm idle    the server's memory and processor time with more and more idle watchers
-  rankwire-swarm storm   watchers that all come back at once beside some that stay
-  rankwire-swarm submit  durable submits over WebSocket, pipelined
-  rankwire-swarm bare    plain send() to many sockets, as a reference
-  rankwire-swarm sink    the receivers for bare
-
-Watchers (watch, idle, storm):
-  --url URL[,URL...]     where to connect: ws://HOST:PORT/connection/websocket
-  --sockets N            watchers in all (1000)
-  --processes M          processes that hold them (2)
-  --mix SPEC             who watches what, or @FILE (board:global:top:10)
-  --members N            users behind {member} in the mix (25000)
-  --cohorts N            cohorts behind {cohort} in the mix (250)
-  --encoding json|protobuf   (json)
-  --delta                ask for deltas
-  --token T              token of every watcher
-  --tokens FILE          tokens of users 0, 1, ..., one a line
-  --ramp N               new sockets a second in all (2000)
-  --in-flight N          sockets on their way to their first state, for each process (256)
-  --server-pid P         measure this process
-  --output text|json     (text)
-
-watch, storm:
-  --seconds S            how long to measure (10)
-  --http URL             the HTTP API: the driver's, and that of the comparison at the end
-  --key K                API key for the HTTP API and for RPC
-  --drive RATE           submits a second; 0 as fast as receipts come; absent for none
-  --drive-over http|ws   (http)
-  --drive-connections N  connections of the driver, each with one submit at a time (1)
-  --drive-board NAME     submits change the top of this board all the time (global)
-  --submits FILE         submit these instead: JSON lines of board, member, score
-  --probe-ms N           an RPC `rank` every so often on a connection of its own
-storm:
-  --stay K               watchers that stay (1000)
-  --at-once N            reconnects on their way at the same time (all)
-idle:
-  --steps N,N,...        watchers at each step (1000,5000,10000,15000,19000)
-  --seconds S            processor time is measured so long at the last step (10)
-submit:
-  --url --sockets --encoding --token --seconds --output, and
-  --in-flight N          submits on their way for each socket (64)
-  --board NAME           (bench)
-  --members N            members player-0 ... are drawn from so many (25000)
-  --server-pid P
-bare, sink:
-  --port P  --sockets N  --processes M (sink)
-  --bytes B              bytes of one send() (400)
-  --rounds R             rounds over all sockets (100)
-  --turns                bare: measure once for each line on standard input
-";
-
-/// Where a URL leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// Address of the listener.
-    pub(crate) address: SocketAddr,
-    /// Host and port as they were written.
-    pub(crate) host: String,
-    /// The path.
-    pub(crate) path: String,
-}
-
-/// What the driver submits over.
+/// How deliveries are traced to the submits that made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
-    /// The HTTP API.
-    Http,
-    /// RPC on the first of the URLs.
-    WebSocket,
+pub(crate) enum TimedBy {
+    /// By the version in the receipt and in the state.
+    Version,
+    /// By the scores that a state shows as the first.
+    Content,
 }
+
+const ENCODINGS: [(&str, Encoding); 3] =
+    [("json", Encoding::Json), ("protobuf", Encoding::Protobuf), ("plain", Encoding::Plain)];
 
 /// Everything that can be chosen.
 #[derive(Debug)]
@@ -111,14 +50,16 @@ pub(crate) struct Options {
     pub(crate) ramp: u64,
     /// Sockets, or submits of a socket, on their way at the same time.
     pub(crate) in_flight: Option<u64>,
-    /// The server, to be measured.
-    pub(crate) server_pid: Option<u32>,
+    /// Whether a state follows a subscription at once.
+    pub(crate) first_state: bool,
+    /// The server's processes, to be measured.
+    pub(crate) servers: Vec<Measured>,
     /// Whether the result is one line.
     pub(crate) json: bool,
     /// How long to measure.
     pub(crate) seconds: f64,
-    /// The HTTP API.
-    pub(crate) http: Option<Target>,
+    /// The HTTP API; empty for none.
+    pub(crate) https: Vec<Target>,
     /// API key; empty for none.
     pub(crate) key: String,
     /// Submits a second; 0 for as fast as receipts come.
@@ -131,6 +72,30 @@ pub(crate) struct Options {
     pub(crate) drive_board: String,
     /// File of submits, instead of changing a top.
     pub(crate) submits: Option<PathBuf>,
+    /// Submits a second over WebSocket beside those.
+    pub(crate) drive_ws: Option<f64>,
+    /// Connections for them.
+    pub(crate) drive_ws_connections: u64,
+    /// File of them.
+    pub(crate) submits_ws: Option<PathBuf>,
+    /// Reads a second.
+    pub(crate) reads: Option<f64>,
+    /// Connections of the reads.
+    pub(crate) reads_connections: u64,
+    /// How deliveries are traced to submits.
+    pub(crate) timed_by: TimedBy,
+    /// Seconds after which a delivery is late.
+    pub(crate) stale: f64,
+    /// The phases; empty for one of `seconds`.
+    pub(crate) phases: Vec<Phase>,
+    /// Sockets a minute that close and come back; 0 for none.
+    pub(crate) churn: f64,
+    /// Sockets that stop reading.
+    pub(crate) slow: Option<Slow>,
+    /// Sockets that all come back at once.
+    pub(crate) cut: Option<Cut>,
+    /// Requests at the beginning of phases.
+    pub(crate) at: Vec<At>,
     /// Milliseconds between two probes.
     pub(crate) probe_ms: Option<u64>,
     /// Watchers that stay in a storm.
@@ -168,16 +133,29 @@ impl Options {
             tokens: Vec::new(),
             ramp: 2000,
             in_flight: None,
-            server_pid: None,
+            first_state: true,
+            servers: Vec::new(),
             json: false,
             seconds: 10.0,
-            http: None,
+            https: Vec::new(),
             key: String::new(),
             drive: None,
             drive_over: Over::Http,
             drive_connections: 1,
             drive_board: "global".to_owned(),
             submits: None,
+            drive_ws: None,
+            drive_ws_connections: 1,
+            submits_ws: None,
+            reads: None,
+            reads_connections: 64,
+            timed_by: TimedBy::Version,
+            stale: 5.0,
+            phases: Vec::new(),
+            churn: 0.0,
+            slow: None,
+            cut: None,
+            at: Vec::new(),
             probe_ms: None,
             stay: 1000,
             at_once: None,
@@ -213,7 +191,7 @@ impl Options {
 
     fn take(&mut self, name: &str, value: &str) -> Result<()> {
         match name {
-            "url" => self.urls = value.split(',').map(Target::parse).collect::<Result<_>>()?,
+            "url" => self.urls = targets(value)?,
             "sockets" => self.sockets = positive(value)?,
             "processes" => self.processes = positive(value)?,
             "share" => {
@@ -223,29 +201,19 @@ impl Options {
             "mix" => self.mix = Mix::parse(&text_or_file(value)?)?,
             "members" => self.people.members = positive(value)?,
             "cohorts" => self.people.cohorts = positive(value)?,
-            "encoding" => {
-                self.encoding =
-                    choice(value, [("json", Encoding::Json), ("protobuf", Encoding::Protobuf)])?;
-            }
+            "encoding" => self.encoding = choice(value, ENCODINGS)?,
+            "first-state" => self.first_state = choice(value, [("sent", true), ("none", false)])?,
             "token" => self.tokens = vec![value.to_owned()],
             "tokens" => {
                 self.tokens = std::fs::read_to_string(value)?.lines().map(str::to_owned).collect();
             }
             "ramp" => self.ramp = positive(value)?,
             "in-flight" => self.in_flight = Some(positive(value)?),
-            "server-pid" => self.server_pid = Some(value.parse()?),
+            "server-pid" => self.servers = Measured::parse_all(value)?,
             "output" => self.json = choice(value, [("text", false), ("json", true)])?,
             "seconds" => self.seconds = duration(value)?,
-            "http" => self.http = Some(Target::parse(value)?),
+            "http" => self.https = targets(value)?,
             "key" => value.clone_into(&mut self.key),
-            "drive" => self.drive = Some(rate(value)?),
-            "drive-over" => {
-                self.drive_over = choice(value, [("http", Over::Http), ("ws", Over::WebSocket)])?;
-            }
-            "drive-connections" => self.drive_connections = positive(value)?,
-            "drive-board" => value.clone_into(&mut self.drive_board),
-            "submits" => self.submits = Some(value.into()),
-            "probe-ms" => self.probe_ms = Some(positive(value)?),
             "stay" => self.stay = positive(value)?,
             "at-once" => self.at_once = Some(positive(value)?),
             "steps" => self.steps = value.split(',').map(positive).collect::<Result<_>>()?,
@@ -253,14 +221,96 @@ impl Options {
             "port" => self.port = value.parse()?,
             "bytes" => self.bytes = positive(value)?,
             "rounds" => self.rounds = positive(value)?,
+            _ => self.take_load(name, value)?,
+        }
+        Ok(())
+    }
+
+    /// What changes the views and what disturbs their watchers.
+    fn take_load(&mut self, name: &str, value: &str) -> Result<()> {
+        match name {
+            "drive" => self.drive = Some(rate(value)?),
+            "drive-over" => {
+                self.drive_over = choice(value, [("http", Over::Http), ("ws", Over::WebSocket)])?;
+            }
+            "drive-connections" => self.drive_connections = positive(value)?,
+            "drive-board" => value.clone_into(&mut self.drive_board),
+            "submits" => self.submits = Some(value.into()),
+            "drive-ws" => self.drive_ws = Some(rate(value)?),
+            "drive-ws-connections" => self.drive_ws_connections = positive(value)?,
+            "submits-ws" => self.submits_ws = Some(value.into()),
+            "reads" => self.reads = Some(rate(value)?),
+            "reads-connections" => self.reads_connections = positive(value)?,
+            "timed-by" => {
+                let choices = [("version", TimedBy::Version), ("content", TimedBy::Content)];
+                self.timed_by = choice(value, choices)?;
+            }
+            "stale" => self.stale = rate(value)?,
+            "phases" => self.phases = Phase::parse_all(value)?,
+            "churn" => self.churn = rate(value)?,
+            "slow" => self.slow = Some(Slow::parse(value)?),
+            "cut" => self.cut = Some(Cut::parse(value)?),
+            "at" => self.at.push(At::parse(value)?),
+            "probe-ms" => self.probe_ms = Some(positive(value)?),
             _ => return Err("there is no such option".into()),
         }
         Ok(())
     }
 
+    /// Refuses options that do not belong together, before anything starts.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.url()?;
+        let phases = self.phases();
+        let named = self.at.iter().map(|at| &at.phase).chain(self.cut.iter().map(|cut| &cut.phase));
+        for name in named {
+            if !phases.iter().any(|phase| phase.name == *name) {
+                return Err(format!("there is no phase {name:?}").into());
+            }
+        }
+        if self.slow.is_some() && phases.len() < 2 {
+            return Err("--slow needs a second phase".into());
+        }
+        if self.drive_ws.is_some() != self.submits_ws.is_some() {
+            return Err("--drive-ws and --submits-ws need each other".into());
+        }
+        if self.encoding == Encoding::Plain && (self.mix.most() > 1 || self.delta) {
+            return Err(
+                "--encoding plain has one subscription for each socket, and no deltas".into()
+            );
+        }
+        if self.reads == Some(0.0) {
+            return Err("--reads needs a rate above 0".into());
+        }
+        Ok(())
+    }
+
+    /// The phases of the run.
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        if self.phases.is_empty() {
+            vec![Phase { name: "all".to_owned(), seconds: self.seconds, factor: 1.0 }]
+        } else {
+            self.phases.clone()
+        }
+    }
+
+    /// Whether sockets close and come back, or boards may end, as a part of the run.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.churn > 0.0 || self.slow.is_some() || self.cut.is_some() || !self.at.is_empty()
+    }
+
     /// The first URL.
     pub(crate) fn url(&self) -> Result<&Target> {
-        Ok(self.urls.first().ok_or("--url is needed")?)
+        self.url_of(0)
+    }
+
+    /// The URL of a connection, in turns.
+    pub(crate) fn url_of(&self, number: u64) -> Result<&Target> {
+        in_turn(&self.urls, number, "--url")
+    }
+
+    /// The HTTP API for a connection, in turns.
+    pub(crate) fn http(&self, number: u64) -> Result<&Target> {
+        in_turn(&self.https, number, "--http")
     }
 
     /// The token of a user; empty if there are none.
@@ -268,49 +318,6 @@ impl Options {
         let count = self.tokens.len().max(1) as u64;
         self.tokens.get((user % count) as usize).map_or("", String::as_str)
     }
-}
-
-impl Target {
-    /// Reads a `ws` or `http` URL.
-    fn parse(url: &str) -> Result<Self> {
-        let rest = url
-            .strip_prefix("ws://")
-            .or_else(|| url.strip_prefix("http://"))
-            .ok_or("a URL begins with ws:// or http://")?;
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let address = host.to_socket_addrs()?.next().ok_or("the host has no address")?;
-        let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { address, host: host.to_owned(), path: path.to_owned() })
-    }
-}
-
-fn positive(text: &str) -> Result<u64> {
-    let number = text.trim().parse().ok().filter(|number| *number > 0);
-    Ok(number.ok_or("a number of at least 1 is needed")?)
-}
-
-fn rate(text: &str) -> Result<f64> {
-    let number = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
-    Ok(number.ok_or("a number of at least 0 is needed")?)
-}
-
-/// Seconds; no more than fit into the log of deliveries.
-fn duration(text: &str) -> Result<f64> {
-    let number = rate(text)?;
-    if (0.1..=900.0).contains(&number) { Ok(number) } else { Err("0.1 to 900 seconds".into()) }
-}
-
-fn choice<T, const N: usize>(text: &str, choices: [(&str, T); N]) -> Result<T> {
-    let names = choices.each_ref().map(|(name, _)| *name).join(" or ");
-    let found = choices.into_iter().find(|(name, _)| *name == text);
-    Ok(found.map(|(_, choice)| choice).ok_or(names)?)
-}
-
-fn text_or_file(value: &str) -> Result<String> {
-    Ok(match value.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file)?,
-        None => value.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -338,6 +345,39 @@ mod tests {
     }
 
     #[test]
+    fn the_load_of_a_scenario_is_read() {
+        let options = parse(
+            "--url ws://127.0.0.1:1/a --http http://127.0.0.1:3,http://127.0.0.1:4 --reads 50 \
+             --phases a:1:1,b:2:0.5 --at b:DELETE:/x --at b:PUT:/y --cut b:3 --slow 2:1 --churn 9 \
+             --timed-by content --first-state none --server-pid api=1,hub=2 --stale 2",
+        );
+        let options = options.unwrap();
+        options.check().unwrap();
+        assert_eq!(options.phases().len(), 2);
+        assert_eq!((options.at.len(), options.servers.len()), (2, 2));
+        assert_eq!((options.timed_by, options.first_state), (TimedBy::Content, false));
+        assert_eq!(options.http(3).unwrap().address.port(), 4);
+        assert!(options.is_disturbed() && !parse("--churn 0").unwrap().is_disturbed());
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        for text in [
+            "--at b:PUT:/y",
+            "--cut b:3",
+            "--slow 1:1",
+            "--drive-ws 1",
+            "--submits-ws x",
+            "--reads 0",
+            "--encoding plain --delta",
+        ] {
+            let options = parse(&format!("--url ws://127.0.0.1:1/a {text}")).unwrap();
+            assert!(options.check().is_err(), "{text}");
+        }
+        assert!(parse("--reads 1").unwrap().check().is_err());
+    }
+
+    #[test]
     fn wrong_arguments_are_named() {
         for (text, name) in [
             ("--sockets 0", "--sockets"),
@@ -347,6 +387,8 @@ mod tests {
             ("--url http:/x", "--url"),
             ("--nothing 1", "--nothing"),
             ("--share 1", "--share"),
+            ("--phases a:1", "--phases"),
+            ("--server-pid a=b", "--server-pid"),
         ] {
             assert!(parse(text).unwrap_err().to_string().starts_with(name), "{text}");
         }

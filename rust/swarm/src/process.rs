@@ -56,6 +56,15 @@ impl Cpu {
         let threads = self.threads.iter().map(used).filter(|(_, seconds)| *seconds > 0.0).collect();
         Self { seconds: rounded(self.seconds - before.seconds), threads }
     }
+
+    /// Adds that of another process.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.seconds = rounded(self.seconds + other.seconds);
+        for (name, seconds) in &other.threads {
+            let sum = self.threads.entry(name.clone()).or_default();
+            *sum = rounded(*sum + seconds);
+        }
+    }
 }
 
 impl Memory {
@@ -70,6 +79,15 @@ impl Memory {
         // Older kernels do not divide anonymous pages; a server's are hardly ever shared.
         let anon_kb = kb("Pss_Anon").map_or_else(|| needed("Anonymous"), Ok)?;
         Ok(Self { rss_kb: needed("Rss")?, pss_kb: needed("Pss")?, anon_kb })
+    }
+
+    /// That of several together; nothing if there are none. Shared pages count in each `rss_kb`.
+    pub(crate) fn sum(all: &[Self]) -> Option<Self> {
+        all.iter().copied().reduce(|sum, one| Self {
+            rss_kb: sum.rss_kb + one.rss_kb,
+            pss_kb: sum.pss_kb + one.pss_kb,
+            anon_kb: sum.anon_kb + one.anon_kb,
+        })
     }
 }
 

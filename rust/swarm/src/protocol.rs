@@ -19,6 +19,8 @@ pub(crate) enum Encoding {
     Json,
     /// Messages with their lengths in binary frames.
     Protobuf,
+    /// States as they are in text frames, without commands: another protocol.
+    Plain,
 }
 
 /// What a client asks for.
@@ -93,7 +95,7 @@ impl Encoding {
     /// The subprotocol that is offered at the handshake; JSON is what servers speak without one.
     pub(crate) fn subprotocol(self) -> &'static str {
         match self {
-            Self::Json => "",
+            Self::Json | Self::Plain => "",
             Self::Protobuf => "centrifuge-protobuf",
         }
     }
@@ -101,7 +103,7 @@ impl Encoding {
     /// What kind of frames hold it.
     pub(crate) fn opcode(self) -> Opcode {
         match self {
-            Self::Json => Opcode::Text,
+            Self::Json | Self::Plain => Opcode::Text,
             Self::Protobuf => Opcode::Binary,
         }
     }
@@ -109,7 +111,7 @@ impl Encoding {
     /// The answer to a ping.
     pub(crate) fn pong(self) -> &'static [u8] {
         match self {
-            Self::Json => b"{}",
+            Self::Json | Self::Plain => b"{}",
             Self::Protobuf => b"\0",
         }
     }
@@ -117,7 +119,7 @@ impl Encoding {
     /// Appends a command to those of a frame.
     pub(crate) fn put(self, id: u32, command: Command<'_>, out: &mut Vec<u8>) {
         match self {
-            Self::Json => {
+            Self::Json | Self::Plain => {
                 if !out.is_empty() {
                     out.push(b'\n');
                 }
@@ -137,6 +139,7 @@ impl Encoding {
             return Ok(None);
         }
         match self {
+            Self::Plain => Ok(Some(std::mem::take(payload))),
             Self::Json => {
                 let end = payload.iter().position(|byte| *byte == b'\n').unwrap_or(payload.len());
                 let (line, rest) = payload.split_at(end);
@@ -150,7 +153,7 @@ impl Encoding {
     /// Reads one message.
     pub(crate) fn read(self, message: &[u8]) -> Result<Message<'_>, Fault> {
         match self {
-            Self::Json => read_json(message),
+            Self::Json | Self::Plain => read_json(message),
             Self::Protobuf => read_protobuf(message).ok_or_else(broken)?,
         }
     }

@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::clock::{now, seconds};
 use crate::control::Fleet;
-use crate::driver::Driver;
+use crate::driver::{Driver, Driving};
+use crate::figures::Figures;
+use crate::meter::{Meter, memory};
 use crate::options::Options;
+use crate::plan::Timeline;
 use crate::tally::rounded;
-use crate::watch::{
-    Meter, compare_if_asked, driver_told, is_equal, latency, memory, opening, sum_of,
-};
+use crate::told::{driver_told, latency, opening, sum_of};
+use crate::watch::{compare_if_asked, is_equal};
 use crate::{Result, tell};
 
 /// Runs `storm`; returns whether all was as it should be.
@@ -27,8 +29,11 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<bool> {
         Fleet::start(options.processes, &[arguments, &["--retry".to_owned()]].concat())?;
     let stayed = staying.open(options.stay)?;
     let came = coming.open(options.sockets)?;
-    let driver = Driver::start(options)?;
+    let driver = Driver::prepare(options)?;
     let calm = now();
+    let timeline = Timeline::new(calm, &options.phases());
+    let figures = Figures::new(timeline.clone());
+    let driving = driver.map(|driver| driver.start(&timeline, &figures));
     sleep(Duration::from_secs_f64(options.seconds));
     let meter = Meter::start(options)?;
     let storm = now();
@@ -36,7 +41,7 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<bool> {
     let over = now();
     let server = meter.stop(options)?;
     sleep(Duration::from_secs_f64(options.seconds));
-    let outcome = driver.map(Driver::stop).unwrap_or_default();
+    let outcome = driving.map(Driving::stop).unwrap_or_default();
     let checked =
         [compare_if_asked(&mut staying, options)?, compare_if_asked(&mut coming, options)?];
     let phases = [(calm, storm), (storm, over), (over, u64::MAX)];
@@ -58,14 +63,14 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<bool> {
             "sockets": back.sockets,
             "seconds": rounded(seconds(back.nanos)),
             "each": back.latencies.summary(),
-            "refusals": returned.errors,
+            "refusals": sum_of(&[&returned.errors, &returned.disturbed.refusals]),
         },
         "latency": {
             "before": latency(options, &report, 0),
             "during": latency(options, &report, 1),
             "after": latency(options, &report, 2),
         },
-        "driver": driver_told(&outcome, options),
+        "driver": driver_told(&outcome, options.drive),
         "server": server.tell(back.sockets),
         "memory": {"before": memory_before, "after": memory(options)?},
         "checked": checked,

@@ -15,10 +15,11 @@ use crate::clock::{SECOND, now, seconds};
 use crate::connection::begin;
 use crate::fleet::raise_file_limit;
 use crate::frame::{self, Fault, Opcode};
-use crate::options::{Options, Target};
+use crate::meter::Meter;
+use crate::options::Options;
 use crate::protocol::{Command, Encoding, Message};
 use crate::tally::{Errors, Latencies, rounded};
-use crate::watch::Meter;
+use crate::values::Target;
 use crate::{Result, tell};
 
 /// Submits on their way for each socket, unless chosen otherwise.
@@ -106,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut poll = Poll::new()?;
     let mut sockets = Vec::new();
     for number in 0..options.sockets {
-        let mut stream = begin(&load.target, number)?;
+        let mut stream = begin(&load.target, number, None)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(sockets.len()), interest)?;
         sockets.push(Some(Socket::new(stream, slots)));

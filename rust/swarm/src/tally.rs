@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) p50_ms: f64,
     /// The 90th percentile.
     pub(crate) p90_ms: f64,
+    /// The 95th percentile.
+    pub(crate) p95_ms: f64,
     /// The 99th percentile.
     pub(crate) p99_ms: f64,
     /// The longest.
@@ -56,6 +58,7 @@ impl Latencies {
             count: self.0.len(),
             p50_ms: at(50.0),
             p90_ms: at(90.0),
+            p95_ms: at(95.0),
             p99_ms: at(99.0),
             max_ms: millis(self.0.max()),
         }
@@ -198,7 +201,8 @@ mod tests {
         (1..=100).for_each(|number| latencies.record(number * 1_000_000));
         let summary = latencies.summary();
         assert_eq!((summary.count, summary.max_ms.round()), (100, 100.0));
-        assert!((summary.p50_ms - 50.0).abs() < 0.1 && (summary.p99_ms - 99.0).abs() < 0.1);
+        assert!((summary.p50_ms - 50.0).abs() < 0.1 && (summary.p95_ms - 95.0).abs() < 0.1);
+        assert!((summary.p99_ms - 99.0).abs() < 0.1);
     }
 
     #[test]

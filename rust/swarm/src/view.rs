@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 use crate::delta;
 use crate::frame::Fault;
+use crate::news::{Log, Row, rows};
+use crate::options::TimedBy;
 use crate::protocol::Publication;
 
 /// Messages of a channel that are remembered as checked: one for those who are up to date, and some
@@ -20,12 +22,12 @@ const REMEMBERED: usize = 4;
 /// A state of a channel.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Version of the board that it shows.
+    /// Version of the board that it shows; 0 if servers need not tell.
     pub(crate) version: u64,
     /// The data as JSON.
     pub(crate) body: Box<[u8]>,
-    /// Number of this channel and version among all that this process has seen.
-    pub(crate) publication: u32,
+    /// Who has which score in it, where deliveries are traced by that.
+    pub(crate) rows: Box<[Row]>,
 }
 
 /// A channel that somebody in this process watches.
@@ -63,42 +65,46 @@ pub(crate) struct Subscription {
 /// A state that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// Number of the publication.
-    pub(crate) publication: u32,
+    /// Number of the news.
+    pub(crate) news: u32,
     /// Whether it is the first one of its subscription.
     pub(crate) first: bool,
     /// Whether it came as a delta.
     pub(crate) delta: bool,
 }
 
-/// All channels of this process, and all versions of them that were seen.
-#[derive(Debug, Default)]
+/// What servers promise of states, and how deliveries are traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// How deliveries are traced to submits.
+    pub(crate) timed_by: TimedBy,
+    /// Whether every state has a version, which goes forward.
+    pub(crate) has_versions: bool,
+    /// Whether the first state of a subscription is sent at once, so that it is no delivery.
+    pub(crate) first_state: bool,
+}
+
+/// All channels of this process.
+#[derive(Debug)]
 pub(crate) struct Channels {
+    rules: Rules,
     all: Vec<Channel>,
     by_name: HashMap<Box<str>, u32>,
-    /// Channel and version by the number of the publication.
-    pub(crate) publications: Vec<(u32, u64)>,
-    publication_numbers: HashMap<(u32, u64), u32>,
+    /// What was new on them.
+    pub(crate) news: Log,
 }
 
 #[derive(Deserialize)]
 struct Versioned {
-    version: u64,
-}
-
-impl Subscription {
-    /// Takes a state that is newer than the one before.
-    fn take(&mut self, state: Rc<State>, delta: bool) -> Result<Taken, Fault> {
-        if self.state.as_ref().is_some_and(|known| known.version >= state.version) {
-            return Err("view: version did not go forward".to_owned());
-        }
-        let (publication, first) = (state.publication, self.state.is_none());
-        self.state = Some(state);
-        Ok(Taken { publication, first, delta })
-    }
+    version: Option<u64>,
 }
 
 impl Channels {
+    /// None yet.
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, all: Vec::new(), by_name: HashMap::new(), news: Log::default() }
+    }
+
     /// Finds or adds a channel.
     pub(crate) fn number(&mut self, name: &str, template: usize) -> u32 {
         if let Some(number) = self.by_name.get(name) {
@@ -107,6 +113,7 @@ impl Channels {
         let number = self.all.len() as u32;
         let checked = std::array::from_fn(|_| None);
         self.all.push(Channel { name: name.into(), template, checked, newest: 0 });
+        self.news.add_channel();
         self.by_name.insert(name.into(), number);
         number
     }
@@ -123,7 +130,7 @@ impl Channels {
 
     /// Takes a message if exactly this one was checked before for a watcher in the same place.
     pub(crate) fn take_checked(
-        &self,
+        &mut self,
         subscription: &mut Subscription,
         message: &[u8],
     ) -> Option<Result<Taken, Fault>> {
@@ -137,7 +144,8 @@ impl Channels {
             let same = *checked.message == *message && checked.base.as_ref().is_none_or(place);
             same.then_some(checked)
         })?;
-        Some(subscription.take(Rc::clone(&known.state), known.base.is_some()))
+        let (state, delta) = (Rc::clone(&known.state), known.base.is_some());
+        Some(self.advance(subscription, state, delta))
     }
 
     /// Checks a publication and takes it. `message` are its bytes, if others will get the same ones.
@@ -157,31 +165,52 @@ impl Channels {
                 .map_err(|problem| format!("view: delta does not apply: {problem:?}"))?,
             (_, false) => publication.data.to_vec(),
         };
-        let Versioned { version } =
-            serde_json::from_slice(&body).map_err(|error| format!("view: data: {error}"))?;
-        if publication.offset != 0 && publication.offset != version + 1 {
+        let number = subscription.channel;
+        let state = Rc::new(self.read(number, body)?);
+        if publication.offset != 0 && publication.offset != state.version + 1 {
             return Err("view: offset is not version + 1".to_owned());
         }
-        let number = subscription.channel;
-        let state = Rc::new(State {
-            version,
-            body: body.into(),
-            publication: self.publication(number, version),
-        });
         if let Some(message) = message {
             let channel = &mut self.all[number as usize];
             channel.newest = (channel.newest + 1) % REMEMBERED;
             channel.checked[channel.newest] =
                 Some(Checked { message: message.into(), base, state: Rc::clone(&state) });
         }
-        subscription.take(state, publication.delta)
+        self.advance(subscription, state, publication.delta)
     }
 
-    fn publication(&mut self, channel: u32, version: u64) -> u32 {
-        *self.publication_numbers.entry((channel, version)).or_insert_with(|| {
-            self.publications.push((channel, version));
-            self.publications.len() as u32 - 1
-        })
+    /// Reads a state.
+    fn read(&self, channel: u32, body: Vec<u8>) -> Result<State, Fault> {
+        let fault = |error| format!("view: data: {error}");
+        let Versioned { version } = serde_json::from_slice(&body).map_err(fault)?;
+        if version.is_none() && self.rules.has_versions {
+            return Err("view: data: no version".to_owned());
+        }
+        let rows = match self.rules.timed_by {
+            TimedBy::Version => Box::default(),
+            TimedBy::Content => rows(&self.get(channel).name, &body).map_err(fault)?,
+        };
+        Ok(State { version: version.unwrap_or_default(), body: body.into(), rows })
+    }
+
+    /// Takes a state that is newer than the one before.
+    fn advance(
+        &mut self,
+        subscription: &mut Subscription,
+        state: Rc<State>,
+        delta: bool,
+    ) -> Result<Taken, Fault> {
+        let known = subscription.state.as_ref();
+        if self.rules.has_versions && known.is_some_and(|known| known.version >= state.version) {
+            return Err("view: version did not go forward".to_owned());
+        }
+        let before = subscription.state.replace(Rc::clone(&state));
+        let first = before.is_none() && self.rules.first_state;
+        let news = match self.rules.timed_by {
+            TimedBy::Version => self.news.of_version(subscription.channel, state.version),
+            TimedBy::Content => self.news.of_states(subscription.channel, before, state),
+        };
+        Ok(Taken { news, first, delta })
     }
 }
 
@@ -190,13 +219,17 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
+    use crate::news::{News, Trace};
+
+    const VERSIONS: Rules =
+        Rules { timed_by: TimedBy::Version, has_versions: true, first_state: true };
 
     fn full(text: &str) -> Publication<'_> {
         Publication { data: Cow::Borrowed(text.as_bytes()), delta: false, offset: 0 }
     }
 
-    fn taken(publication: u32, first: bool, delta: bool) -> Taken {
-        Taken { publication, first, delta }
+    fn taken(news: u32, first: bool, delta: bool) -> Taken {
+        Taken { news, first, delta }
     }
 
     fn watcher(channels: &mut Channels) -> Subscription {
@@ -213,7 +246,7 @@ mod tests {
 
     #[test]
     fn versions_go_forward_only() {
-        let mut channels = Channels::default();
+        let mut channels = Channels::new(VERSIONS);
         let mut one = watcher(&mut channels);
         let first = channels.take(&mut one, &full(r#"{"version":3}"#), None);
         assert_eq!(first, Ok(taken(0, true, false)));
@@ -223,12 +256,13 @@ mod tests {
             let fault = channels.take(&mut one, &full(back), None).unwrap_err();
             assert_eq!(fault, "view: version did not go forward");
         }
-        assert_eq!(channels.publications[..2], [(0, 3), (0, 5)]);
+        let news = |version| News { channel: 0, trace: Trace::Version(version) };
+        assert_eq!(channels.news.all[..2], [news(3), news(5)]);
     }
 
     #[test]
     fn a_message_that_was_checked_is_taken_without_reading_it() {
-        let mut channels = Channels::default();
+        let mut channels = Channels::new(VERSIONS);
         let (mut one, mut other) = (watcher(&mut channels), watcher(&mut channels));
         let message = b"the whole message";
         assert_eq!(channels.take_checked(&mut one, message), None);
@@ -242,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_checked_delta_holds_only_for_those_with_its_base() {
-        let mut channels = Channels::default();
+        let mut channels = Channels::new(VERSIONS);
         let mut watchers: Vec<_> = (0..3).map(|_| watcher(&mut channels)).collect();
         let first = full(r#"{"version":1}"#);
         for watcher in &mut watchers[..2] {
@@ -262,7 +296,7 @@ mod tests {
 
     #[test]
     fn deltas_that_do_not_fit_are_faults() {
-        let mut channels = Channels::default();
+        let mut channels = Channels::new(VERSIONS);
         let mut one = watcher(&mut channels);
         let mut fault = |one: &mut Subscription, publication: &Publication<'_>| {
             channels.take(one, publication, None).unwrap_err()
@@ -279,7 +313,7 @@ mod tests {
 
     #[test]
     fn data_without_a_version_and_wrong_offsets_are_faults() {
-        let mut channels = Channels::default();
+        let mut channels = Channels::new(VERSIONS);
         let mut one = watcher(&mut channels);
         for text in ["{}", "[]", r#"{"version":-1}"#, r#"{"version":1"#] {
             assert!(channels.take(&mut one, &full(text), None).is_err(), "{text}");
