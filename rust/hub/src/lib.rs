@@ -118,4 +118,6 @@ pub use config::Config;
 pub use hub::Hub;
 pub use stats::{CLOSE_CODES, ERROR_CODES, Stats, ViewStats};
 pub use times::{TIME_BOUNDS, Times};
+#[cfg(feature = "stepped")]
+pub use worker::stepped::Stepped;
 pub use ws::handshake::Origins;

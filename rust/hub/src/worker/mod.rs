@@ -17,6 +17,7 @@
 //! | `relay` | both ends of a trunk |
 //! | `deliver` | bytes out: states, replies, blocked sockets |
 //! | `watch` | deadlines, pings, expiry, draining, and the end of connections |
+//! | `stepped` | a worker without a thread, for counting instructions |
 
 mod accept;
 mod deliver;
@@ -24,6 +25,8 @@ mod receive;
 mod relay;
 mod rpc;
 mod session;
+#[cfg(feature = "stepped")]
+pub(crate) mod stepped;
 mod watch;
 
 use std::io;
@@ -166,23 +169,30 @@ impl Worker {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_over() {
-            match self.poll.poll(&mut events, Some(self.patience())) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            self.clock.advance();
-            for event in &events {
-                self.turn_to(event);
-            }
-            self.read_mail();
-            self.read_again();
-            self.accept();
-            self.look();
-            self.spread();
-            self.hand_on();
-            self.bury();
+            let patience = self.patience();
+            self.turn(&mut events, patience)?;
         }
         if self.lost { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Waits for sockets, and does what there is to do.
+    fn turn(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
+        match self.poll.poll(events, Some(patience)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.clock.advance();
+        for event in &*events {
+            self.turn_to(event);
+        }
+        self.read_mail();
+        self.read_again();
+        self.accept();
+        self.look();
+        self.spread();
+        self.hand_on();
+        self.bury();
+        Ok(())
     }
 
     /// How long to wait for sockets.
