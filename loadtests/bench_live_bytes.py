@@ -1,14 +1,9 @@
 """Bytes that a watcher of a game gets in a second.
 
-The game has 25,000 users in cohorts of 100 neighbours. There is a global board and one for each
-cohort; all keep the best score. Three of four users watch at the same time: 20 % the ten best of
-all, 40 % the ten best of their cohort, 40 % their own place among all. 208 games end in a second
-(12,500 a minute), and each is submitted to the global board and to that of its player's cohort.
-
-Scores: a player's skill is 1,000 times a log-normal number (sigma 0.6), drawn once; a game's score
-is the skill times another log-normal number (sigma 0.25), rounded to tens, so that many are tied.
-Every user plays equally often. Before the measurement every user has played eight games, as few of
-the later ones beat the best.
+The game, which `game.py` describes, has 25,000 users. Three of four watch at the same time: 20 %
+the ten best of all, 40 % the ten best of their cohort, 40 % their own place among all. 208 games
+end in a second (12,500 a minute). Before the measurement every user has played eight games, as few
+of the later ones beat the best.
 
 Measured: all bytes of WebSocket frames, headers and pings included, divided by watchers and
 seconds; and for each kind of channel those of its messages. Once in JSON, and once in Protobuf with
@@ -20,8 +15,6 @@ A run counts only if every watcher in the end saw what the HTTP API says. The la
 from __future__ import annotations
 
 import argparse
-import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,15 +22,10 @@ import msgspec
 
 import harness
 import swarm
+from game import Game, audience_of, fill, write
 from harness import BenchError
 
 WANTED_BYTES: Final = 40
-COHORT: Final = 100
-_BATCH: Final = 5000
-_SEED: Final = 1
-_MIX: Final = (
-    "20% board:global:top:10, 40% board:cohort-{cohort}:top:10, 40% board:global:member:{member}"
-)
 VARIANTS: Final = {
     "json": ("--encoding", "json"),
     "protobuf-delta": ("--encoding", "protobuf", "--delta"),
@@ -65,38 +53,6 @@ class Row(msgspec.Struct, frozen=True):
     p99_ms: float
     hub_share: float
     others: float
-
-
-class Submit(msgspec.Struct, frozen=True):
-    """A line for the driver."""
-
-    board: str
-    member: str
-    score: int
-
-
-class Game:
-    """Makes the same games in every run."""
-
-    def __init__(self, users: int) -> None:
-        """Draw the skills."""
-        self._random = random.Random(_SEED)
-        self._skills = [1000 * self._random.lognormvariate(0, 0.6) for _ in range(users)]
-
-    def history(self, games: int) -> Iterator[tuple[int, int]]:
-        """Let every user play so many games."""
-        for _ in range(games):
-            for user in range(len(self._skills)):
-                yield user, self._score(user)
-
-    def games(self, count: int) -> Iterator[tuple[int, int]]:
-        """Let random users play."""
-        for _ in range(count):
-            user = self._random.randrange(len(self._skills))
-            yield user, self._score(user)
-
-    def _score(self, user: int) -> int:
-        return 10 * round(self._skills[user] * self._random.lognormvariate(0, 0.25) / 10)
 
 
 def main() -> None:
@@ -136,16 +92,15 @@ def measure(program: Path, directory: Path, variant: str, options: Options) -> R
     limit = ("--live-max-connections", str(options.watchers + 10))
     with swarm.serving(directory, variant, *limit) as server:
         game = Game(options.users)
-        fill(server.port, game, options)
+        fill(server.port, game.history(options.history))
         submits = directory / f"{variant}.ndjson"
         # Some more than needed, so that the driver never runs dry.
-        write(submits, game, options.games_per_second * (options.seconds + 5))
+        write(submits, game.games(options.games_per_second * (options.seconds + 5)))
         meter = harness.Meter(harness.cores(), [server.process])
         result = swarm.run(
             program,
             *("watch", *server.hub, *server.api, *VARIANTS[variant]),
-            *("--mix", _MIX, "--members", str(options.users)),
-            *("--cohorts", str(options.users // COHORT), "--sockets", str(options.watchers)),
+            *(*audience_of(options.users), "--sockets", str(options.watchers)),
             *("--submits", str(submits), "--drive", str(2 * options.games_per_second)),
             *("--drive-connections", "8", "--seconds", str(options.seconds)),
         )
@@ -174,35 +129,6 @@ def row_of(variant: str, result: Any, others: float, options: Options) -> Row:
     )
     harness.progress(f"{variant}: {row.bytes_per_second:.1f} bytes a watcher and second", others)
     return row
-
-
-def cohort(user: int) -> str:
-    """Return the board of a user's cohort."""
-    return f"cohort-{user // COHORT}"
-
-
-def fill(port: int, game: Game, options: Options) -> None:
-    """Make the boards, and let all users play before."""
-    boards: dict[str, list[dict[str, object]]] = {"global": []}
-    for user, score in game.history(options.history):
-        item: dict[str, object] = {"member": f"player-{user}", "score": score}
-        boards["global"].append(item)
-        boards.setdefault(cohort(user), []).append(item)
-    for board, items in boards.items():
-        harness.call(port, "PUT", f"/v1/boards/{board}", {"policy": "best"})
-        for start in range(0, len(items), _BATCH):
-            batch = items[start : start + _BATCH]
-            harness.call(port, "POST", f"/v1/boards/{board}/scores:batch", batch)
-
-
-def write(file: Path, game: Game, games: int) -> None:
-    """Write the submits of so many games for the driver."""
-    lines = [
-        msgspec.json.encode(Submit(board, f"player-{user}", score))
-        for user, score in game.games(games)
-        for board in ("global", cohort(user))
-    ]
-    file.write_bytes(b"\n".join(lines))
 
 
 def report(rows: list[Row], options: Options) -> None:

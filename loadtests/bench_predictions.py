@@ -33,7 +33,7 @@ import swarm
 import units_caching
 import units_requests
 import units_views
-from bench_live_bytes import COHORT, Game
+from game import COHORT, COHORT_TOP, SHARES, STANDING, TOP, Game, audience_of, fill, submits, write
 from harness import BenchError, Process
 from pacer import Request, Result
 from rankwire.ops.capacity import model
@@ -158,7 +158,7 @@ def load(program: Path, directory: Path, options: Options, units: Units) -> list
     """Predict and measure what a server uses under the load."""
     limit = ("--live-max-connections", str(options.watchers + 20))
     with swarm.serving(directory, "game", *limit) as server:
-        members = units_requests.fill(server.port, Game(options.users), options.users)
+        fill(server.port, Game(options.users).history(units_requests.HISTORY))
         server.process.terminate()
     # What filling needed for a while is not there after a start.
     with swarm.serving(directory, "game", *limit) as server:
@@ -167,6 +167,8 @@ def load(program: Path, directory: Path, options: Options, units: Units) -> list
     traffic = result["traffic"]
     wanted = predict(result, answers, options, units)
     kernel = units["memory_connection_kernel"] * options.watchers
+    # Each user is on two boards.
+    members = 2 * options.users
     resident = model.memory(units, connections=options.watchers, members=members) - kernel
     return [
         Row("resident memory", "bytes", resident, result["memory"]["after"]["rss_kb"] * 1024.0),
@@ -206,9 +208,9 @@ def predict(result: Any, answers: Result, options: Options, units: Units) -> Pre
     reads = (requests - submits) / len(_KINDS)
     audience = Audience(
         watchers=options.watchers,
-        top=units_views.SHARES[units_views.TOP],
-        cohort=units_views.SHARES[units_views.COHORT_TOP],
-        standing=units_views.SHARES[units_views.STANDING],
+        top=SHARES[TOP],
+        cohort=SHARES[COHORT_TOP],
+        standing=SHARES[STANDING],
         users=options.users,
         cohorts=options.users / COHORT,
         changing=units["change_share"],
@@ -246,11 +248,11 @@ def run(program: Path, directory: Path, server: Server, options: Options) -> tup
     games = list(Game(options.users).games(options.games * (options.seconds + 5)))
     over_http = [chance.random() < _OVER_HTTP for _ in games]
     file = directory / "games.ndjson"
-    units_views.write(file, itertools.compress(games, (not http for http in over_http)))
+    write(file, itertools.compress(games, (not http for http in over_http)))
     rate = 2 * options.games * _OVER_HTTP + options.reads
     count = int(rate * (options.seconds - 2 * _EDGE_SECONDS))
-    submits = itertools.compress(games, over_http)
-    made = list(itertools.islice(requests(submits, options, chance), count))
+    played = itertools.compress(games, over_http)
+    made = list(itertools.islice(requests(played, options, chance), count))
     size = units_views.Options(options.users, options.watchers, options.games, options.seconds)
     with pacer.pacing(server.port, directory, made, rate) as client:
         client.hear()
@@ -260,7 +262,7 @@ def run(program: Path, directory: Path, server: Server, options: Options) -> tup
                 program,
                 server,
                 size,
-                *(*units_views.audience_of(size), "--submits", str(file), "--drive", str(drive)),
+                *(*audience_of(size.users), "--submits", str(file), "--drive", str(drive)),
                 seconds=options.seconds,
             )
         answers = pacer.result_of(client)
@@ -274,15 +276,16 @@ def requests(
 ) -> Iterator[Request]:
     """Make submits and reads in their shares, without an end but that of the games."""
     kinds = itertools.cycle(_KINDS)
-    submits = (
-        Request("POST", f"/v1/boards/{board}/scores", {"member": f"player-{user}", "score": score})
-        for user, score in games
-        for board in ("global", f"cohort-{user // COHORT}")
+    played = (
+        Request(
+            "POST", f"/v1/boards/{one.board}/scores", {"member": one.member, "score": one.score}
+        )
+        for one in submits(games)
     )
     share = submit_share(options)
     for number in itertools.count():
         if int((number + 1) * share) > int(number * share):
-            if (submit := next(submits, None)) is None:
+            if (submit := next(played, None)) is None:
                 return
             yield submit
         else:

@@ -19,19 +19,19 @@ of `--output`. The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 import harness
 import postgres_side
+import slab
 import swarm
 import units_requests
 import units_views
-from bench_live_bytes import COHORT
+from game import audience_of, boards
 from rankwire.ops.capacity.units import NEEDED, SHIPPED, Unit, UnitFile, Units
 from swarm import Server
 from units_requests import Bench, Found
@@ -39,7 +39,6 @@ from units_requests import Bench, Found
 TARGET: Final = "make bench-units"
 _FIGURES: Final = 5
 _BATCH: Final = 5000
-_LOOK_SECONDS: Final = 0.25
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -107,18 +106,17 @@ def idle(program: Path, directory: Path, options: Options) -> Found:
 
 def make_boards(server: Server, users: int) -> None:
     """Make boards without members: connections would live in what is kept from filling them."""
-    for board in ("global", *(f"cohort-{number}" for number in range(users // COHORT))):
+    for board in boards(users):
         harness.call(server.port, "PUT", f"/v1/boards/{board}", {})
 
 
 def connections(program: Path, server: Server, options: Options, base: float) -> Found:
     """Open connections that watch the views of a game, in which nothing happens."""
-    who = units_views.Options(options.users, options.idle, options.games, options.seconds)
-    with Slab() as kernel:
+    with slab.Slab() as kernel:
         result = swarm.run(
             program,
             *("idle", *server.hub, *server.api, "--seconds", str(options.rest)),
-            *("--steps", str(options.idle), *units_views.audience_of(who)),
+            *("--steps", str(options.idle), *audience_of(options.users)),
         )
     grown = result["steps"][-1]["memory"]["anon_kb"] - result["memory_before"]["anon_kb"]
     used = result["server"]["cpu_seconds"] / result["seconds"]
@@ -144,42 +142,7 @@ def memory_of_member(server: Server, members: int) -> float:
 
 def memory(server: Server, what: str) -> float:
     """Return the bytes of a process's memory of a kind."""
-    return _kilobytes(Path(f"/proc/{server.process.pid}/smaps_rollup"), what)
-
-
-class Slab:
-    """Looks, while a block runs, at the memory that the kernel has for objects of its own."""
-
-    def __init__(self) -> None:
-        """Prepare."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._before = self._most = 0.0
-
-    @property
-    def grown(self) -> float:
-        """How much more it was at most, in bytes."""
-        return self._most - self._before
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        self._before = self._most = _kilobytes(Path("/proc/meminfo"), "Slab")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
-            self._most = max(self._most, _kilobytes(Path("/proc/meminfo"), "Slab"))
-
-
-def _kilobytes(file: Path, name: str) -> float:
-    lines = file.read_text(encoding="ascii", errors="replace").splitlines()
-    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    return slab.bytes_of(Path(f"/proc/{server.process.pid}/smaps_rollup"), what)
 
 
 # Telling.

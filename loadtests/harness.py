@@ -274,11 +274,11 @@ def status_of(port: int, path: str) -> int | None:
 
 
 def call(port: int, method: str, path: str, content: object = None) -> Any:
-    """Send JSON, and return the JSON of the answer, which has to be a success."""
+    """Send JSON, and return the JSON of the answer, which has to be a success; None if empty."""
     status, answer = _exchange(port, method, path, content)
     if not 200 <= status < 300:
         raise BenchError(f"{method} {path} was answered {status}: {answer[:500]!r}")
-    return msgspec.json.decode(answer)
+    return msgspec.json.decode(answer) if answer else None
 
 
 def metrics(port: int) -> dict[str, float]:

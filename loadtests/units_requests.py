@@ -16,7 +16,7 @@ import pacer
 import postgres_side
 import swarm
 import units_fit
-from bench_live_bytes import COHORT, Game
+from game import Game, fill
 from harness import BenchError
 from pacer import Request, Result
 from postgres_side import Postgres
@@ -54,25 +54,10 @@ class Players(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def fill(port: int, game: Game, users: int) -> int:
-    """Make the boards of a game, let all users play before; return the members of all boards."""
-    boards: dict[str, list[dict[str, object]]] = {"global": []}
-    for user, score in game.history(HISTORY):
-        item: dict[str, object] = {"member": f"player-{user}", "score": score}
-        boards["global"].append(item)
-        boards.setdefault(f"cohort-{user // COHORT}", []).append(item)
-    for board, items in boards.items():
-        harness.call(port, "PUT", f"/v1/boards/{board}", {"policy": "best"})
-        for start in range(0, len(items), 5000):
-            path = f"/v1/boards/{board}/scores:batch"
-            harness.call(port, "POST", path, items[start : start + 5000])
-    return 2 * users
-
-
 def measure(program: Path, directory: Path, players: Players, known: Found) -> Found:
     """Measure reads and submits over both doors."""
     with swarm.serving(directory, "requests") as server:
-        fill(server.port, Game(players.users), players.users)
+        fill(server.port, Game(players.users).history(HISTORY))
         bench = Bench(server, directory, players)
         found = bench.reads(known["cpu_base"])
         found |= bench.over_websocket(program, known | found)
@@ -257,7 +242,9 @@ def on_postgres(directory: Path, players: Players) -> Found:
     with postgres_side.postgres(directory, core) as postgres:
         flags = ("--storage-url", postgres.url, "--storage-checkpoint-seconds", "1")
         with swarm.serving(directory, "on-postgres", *flags) as server:
-            members = fill(server.port, Game(players.users), players.users)
+            fill(server.port, Game(players.users).history(HISTORY))
+            # Each is on two boards.
+            members = 2 * players.users
             size = checkpoint(postgres, members) / members
             found = Bench(server, directory, players).database(postgres)
         return found | {"database_bytes_member": size} | applied(postgres)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import msgspec
 import harness
 import swarm
 import units_fit
-from bench_live_bytes import COHORT, Game, Submit
+from game import COHORT, COHORT_TOP, SHARES, STANDING, TOP, Game, audience_of, fill, write
 from rankwire.ops.capacity.model import (
     DRIFT_TICKS,
     PERSONAL_TICK,
@@ -21,14 +20,7 @@ from rankwire.ops.capacity.model import (
     taken_up,
 )
 from swarm import Server
-from units_requests import Found, fill
-
-STANDING: Final = "board:global:member:{member}"
-COHORT_TOP: Final = "board:cohort-{cohort}:top:10"
-TOP: Final = "board:global:top:10"
-SHARES: Final = {TOP: 0.2, COHORT_TOP: 0.4, STANDING: 0.4}
-"""Who watches what."""
-MIX: Final = ", ".join(f"{share:.0%} {template}" for template, share in SHARES.items())
+from units_requests import HISTORY, Found
 
 _SHARED_CHANGES: Final = 5
 _LONGER: Final = 8
@@ -46,20 +38,12 @@ class Options(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def audience_of(options: Options) -> tuple[str, ...]:
-    """Give the arguments of the generator that say who watches what."""
-    return (
-        *("--mix", MIX, "--members", str(options.users)),
-        *("--cohorts", str(options.users // COHORT)),
-    )
-
-
 def measure(program: Path, directory: Path, options: Options, known: Found) -> Found:
     """Measure deliveries, looks and messages, and how often views change."""
     limit = ("--live-max-connections", str(options.watchers + 20))
     with swarm.serving(directory, "audience", *limit) as server:
         game = Game(options.users)
-        fill(server.port, game, options.users)
+        fill(server.port, game.history(HISTORY))
         games = list(game.games(int(options.games * (_LONGER * options.seconds + 5))))
         file = directory / "games.ndjson"
         write(file, games)
@@ -68,7 +52,13 @@ def measure(program: Path, directory: Path, options: Options, known: Found) -> F
             program,
             server,
             options,
-            *(*audience_of(options), "--submits", str(file), "--drive", str(2 * options.games)),
+            *(
+                *audience_of(options.users),
+                "--submits",
+                str(file),
+                "--drive",
+                str(2 * options.games),
+            ),
             seconds=_LONGER * options.seconds,
         )
         drive = ("--mix", TOP, "--drive", str(_SHARED_CHANGES))
@@ -91,16 +81,6 @@ def watch(program: Path, server: Server, options: Options, *more: str, seconds: 
         f"{result['server']['cpu_seconds'] / result['seconds']:.3f} cores"
     )
     return result | {"commits": commits}
-
-
-def write(file: Path, games: Iterable[tuple[int, int]]) -> None:
-    """Write the submits of games for the driver, each for the board of all and the cohort's."""
-    lines = [
-        msgspec.json.encode(Submit(board, f"player-{user}", score))
-        for user, score in games
-        for board in ("global", f"cohort-{user // COHORT}")
-    ]
-    file.write_bytes(b"\n".join(lines))
 
 
 def told(shared: Any, mixed: Any, options: Options, known: Found) -> Found:

@@ -13,6 +13,7 @@ import bench_live_bytes
 import bench_storm
 import bench_ws_submit
 import swarm
+from game import Game
 from harness import BenchError
 
 
@@ -105,10 +106,7 @@ def test_a_driver_that_was_too_slow_is_refused() -> None:
 
 
 def test_games_are_the_same_in_every_run_and_have_ties() -> None:
-    first, second = (
-        [*game.history(2), *game.games(500)]
-        for game in (bench_live_bytes.Game(1000), bench_live_bytes.Game(1000))
-    )
+    first, second = ([*game.history(2), *game.games(500)] for game in (Game(1000), Game(1000)))
     assert first == second
     assert {user for user, _ in first[:1000]} == set(range(1000))
     scores = [score for _, score in first]
