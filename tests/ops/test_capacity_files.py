@@ -14,6 +14,7 @@ from rankwire.ops.capacity import text
 from rankwire.ops.capacity.plan import CapacityPlanner, Plan
 from rankwire.ops.capacity.scenario import (
     NAMES,
+    Scenario,
     ScenarioError,
     load_scenario,
 )
@@ -144,3 +145,21 @@ def test_units_are_printed_with_how_to_measure_them() -> None:
     assert "make bench-units" in shown
     file = msgspec.json.decode(run(command, ["units", "--json"]).output, type=UnitFile)
     assert file == Units.load().file
+
+
+@pytest.mark.parametrize("scenario", [MEDIUM, LARGE])
+def test_documented_plans_are_those_of_the_shipped_files(scenario: Scenario) -> None:
+    plan = CapacityPlanner(CATALOGUE, Units.load()).plan(scenario)
+    page = (Path(__file__).parents[2] / "docs" / "analytics.md").read_text(encoding="utf-8")
+    section = page.partition("### The two scenarios")[2].partition("### Prices")[0]
+    for tier in plan.tiers:
+        assert f"{tier.instances} x {tier.sku}," in section
+    for figure in (plan.monthly, plan.egress):
+        assert words.money(figure) in section
+    lines = [line for line in section.splitlines() if line.startswith("| with")]
+    rows = [(row, line) for row in plan.sensitivity for line in lines if f" {row.name} " in line]
+    assert len(rows) >= len(plan.sensitivity) // 3
+    for row, line in rows:
+        assert words.money(row.monthly) in line
+    for reference in plan.references[1:]:
+        assert words.money(reference.monthly) in section

@@ -16,6 +16,7 @@ from rankwire.cli._options import examples, some_settings
 from rankwire.cli._output import Failure, console
 from rankwire.ops.capacity import text
 from rankwire.ops.capacity.fleet import CapacityError
+from rankwire.ops.capacity.measured import MeasuredError, load_tests
 from rankwire.ops.capacity.plan import CapacityPlanner
 from rankwire.ops.capacity.scenario import NAMES, ScenarioError, load_scenario
 from rankwire.ops.capacity.units import UnitError, Units
@@ -99,9 +100,9 @@ def plan(
     catalogue = load_catalogue(config_file, flags)
     try:
         scenario = load_scenario(name)
-        planner = CapacityPlanner(catalogue, Units.load(units_file))
+        planner = CapacityPlanner(catalogue, Units.load(units_file), load_tests().tests)
         made = planner.plan(scenario, cast("Architecture", _ARCHITECTURES[arch]))
-    except (ScenarioError, UnitError, CapacityError, PriceError) as error:
+    except (ScenarioError, UnitError, MeasuredError, CapacityError, PriceError) as error:
         raise Failure(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode(made).decode())

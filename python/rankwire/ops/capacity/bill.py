@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rankwire.ops.capacity import model
+from rankwire.ops.capacity import model, zones
 from rankwire.ops.capacity.fleet import Sizing, TierPlan
 from rankwire.ops.capacity.scenario import Reference, Scenario, Stated
 from rankwire.ops.capacity.units import Units
@@ -21,7 +21,6 @@ from rankwire.ops.optimizer.reservations import RESERVED
 from rankwire.ops.prices import HOURLY, Catalogue, Price, PriceError, total
 
 EGRESS: Final = "egress:internet"
-CROSS_ZONE: Final = "egress:cross_az"
 
 Balancer = Literal["alb", "nlb"]
 
@@ -121,11 +120,11 @@ class FleetBill:
         counted = capacity_units(unit, self._scenario, sent, prefix=prefix)
         return [
             *(line(tier.sku, tier.instances) for tier in tiers),
-            line("ebs:gp3", nodes * self._scenario.fleet.volume_gb),
+            line(zones.DISK, nodes * self._scenario.fleet.volume_gb),
             line("rds:gp3", 2 * self.storage_gb()),
             line(f"{balancer}:hour", 1),
             line(f"{balancer}:lcu", counted.quantity),
-            line(CROSS_ZONE, 2 * self.cross_zone_gb(nodes)),
+            line(zones.CROSS_ZONE, self._crossing_gb(nodes)),
             line(EGRESS, gigabytes(sent, self._catalogue.hours)),
         ]
 
@@ -137,12 +136,8 @@ class FleetBill:
         checkpoint = demand.members * units["database_bytes_member"]
         return max(_LEAST_STORAGE_GB, (journal + checkpoint) / _GB)
 
-    def cross_zone_gb(self, nodes: int) -> float:
-        """Tell what goes from zone to zone: commits to PostgreSQL and Redis, from there to all."""
-        demand, zones = self._scenario.demand, self._scenario.fleet.zones
-        committed = demand.scores * demand.changing * self._units["database_bytes_score"]
-        crossing = (zones - 1) / zones
-        return gigabytes(committed * (2 + nodes) * crossing, self._catalogue.hours)
+    def _crossing_gb(self, nodes: int) -> float:
+        return zones.billed_gb(self._scenario, self._units, self._catalogue.hours, nodes)
 
 
 def reserved(

@@ -1,8 +1,10 @@
 """How many machines of which kind each tier needs.
 
 Promises: with a machine of the tier lost, or a zone, those that are left use no more of their cores
-and memory than the scenario allows, and hold all connections; of all machines in the price table
-that can do it, the cheapest tier is taken. More demand never costs less.
+and memory than the scenario allows, hold all connections, answer in time and, where the scenario
+says within which time, show the last watcher a change; of all machines in the price table that can
+do it, the cheapest tier is taken: machines, disks and what each of them hears from other zones.
+More demand never costs less.
 
 Nodes are of two kinds: `api` serves HTTP, `live` serves connections; both hold all boards and take
 in what the other nodes commit. The work of one interpreter counts for the API: it uses one core of
@@ -18,7 +20,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rankwire.ops.capacity import model
+from rankwire.ops.capacity import model, zones
 from rankwire.ops.capacity.model import Audience, Load
 from rankwire.ops.capacity.scenario import Fleet, Scenario
 from rankwire.ops.capacity.units import Units
@@ -72,6 +74,9 @@ class TierPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Of one of them after the loss."""
     response_ms: float | None = None
     """99 % of the requests are answered within so long after the loss, by the model."""
+    seen_ms: float | None = None
+    """The last watcher of the top of all sees a change within so long after the loss, by the model;
+    None of tiers that nobody watches at."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -93,15 +98,26 @@ class Sizing:
         self._units = units
         self._catalogue = catalogue
         self._choice = choice
+        self._beside_machine = zones.beside_machine(scenario, units, catalogue)
 
     def plan(self) -> list[TierPlan]:
         """Size all tiers. Raises CapacityError."""
+        self._check_tick()
         api, apis = self._nodes("api")
         live, lives = self._nodes("live")
         # Counted for the smallest machines: the more write, the more often they commit.
         over_websocket = self._demand.over_websocket
         writers = (apis if over_websocket < 1 else 0) + (lives if over_websocket else 0)
         return [api, live, self._database(writers), self._cache()]
+
+    def _check_tick(self) -> None:
+        """Refuse what no number of machines can do."""
+        wanted, tick = self._demand.delivery_ms, self._fleet.tick_seconds * 1000
+        if wanted is not None and wanted <= tick:
+            raise CapacityError(
+                f"no fleet shows a change within {wanted:g} ms while a view is sent every "
+                f"{tick:g} ms at most: a shorter `fleet.tick_seconds` (`live.tick_ms`) is needed"
+            )
 
     # Load of one node among many.
 
@@ -138,6 +154,7 @@ class Sizing:
             cohorts=demand.cohorts,
             changing=demand.changing,
             updates=demand.updates,
+            shared_tick=self._fleet.tick_seconds,
             personal_tick=self._fleet.personal_tick_seconds,
         )
 
@@ -167,6 +184,23 @@ class Sizing:
         commits = 2 * self._units["database_commit_seconds"] if load.submits else 0.0
         return (wait + service * log(1 / (1 - _TAIL)) + commits) * 1000
 
+    def seen_ms(self, nodes: int, usable: float) -> float:
+        """Tell within how long the last watcher of the top of all sees a change at its node.
+
+        Watchers are divided among the node's threads, of which there is one for each core.
+        """
+        free = 1 - self.cores("live", nodes) / usable
+        if free <= 0:
+            return inf
+        demand, speed = self._demand, self._fleet.core_speed
+        watchers = demand.connections * demand.views.top / nodes / usable
+        tick = self._fleet.tick_seconds
+        return model.last_seen_seconds(watchers, free * speed, self._units, tick=tick) * 1000
+
+    def _is_seen_in_time(self, tier: Tier, nodes: int, usable: float) -> bool:
+        wanted = self._demand.delivery_ms
+        return tier != "live" or wanted is None or self.seen_ms(nodes, usable) <= wanted
+
     def _carries(self, tier: Tier, price: Price, nodes: int) -> bool:
         fleet, usable = self._fleet, usable_cores(tier, price)
         connections = self._demand.connections / nodes if tier == "live" else 0
@@ -176,6 +210,7 @@ class Sizing:
             and self.memory_gb(tier, nodes) <= fleet.memory * memory
             and connections <= fleet.open_files - _RESERVED_FILES
             and self.response_ms(tier, nodes, usable) <= self._demand.response_ms
+            and self._is_seen_in_time(tier, nodes, usable)
         )
 
     # Tiers.
@@ -192,8 +227,12 @@ class Sizing:
                 f"no {self._choice.arch} machine in the price table carries the {tier} tier, "
                 f"and {MOST_NODES:,} of none do"
             )
-        best = min(options, key=lambda one: (one[2] * one[0].amount, one[2], one[0].sku))
+        best = min(options, key=lambda one: (self._monthly(one[0], one[2]), one[2], one[0].sku))
         return self._told(tier, *best), max(count for _, _, count in options)
+
+    def _monthly(self, price: Price, instances: int) -> float:
+        """Tell what so many nodes cost: few large ones have fewer disks, and hear less in all."""
+        return instances * (price.amount * self._catalogue.hours + self._beside_machine)
 
     def _told(self, tier: Tier, price: Price, needed: int, instances: int) -> TierPlan:
         left, usable = instances - lost(instances, self._fleet), usable_cores(tier, price)
@@ -209,6 +248,7 @@ class Sizing:
             memory_gb=self.memory_gb(tier, left),
             connections=self._demand.connections / left if tier == "live" else 0,
             response_ms=self.response_ms(tier, left, usable),
+            seen_ms=self.seen_ms(left, usable) if tier == "live" else None,
         )
 
     def _database(self, writers: int) -> TierPlan:

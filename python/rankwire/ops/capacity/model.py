@@ -20,6 +20,8 @@ from rankwire.ops.capacity.units import Units
 
 SHARED_TICK: Final = settings.Live().tick_ms / 1000
 PERSONAL_TICK: Final = settings.Live().personal_tick_ms / 1000
+DELIVERIES_OF_THREAD: Final = settings.Live().deliveries_per_second
+"""A thread sends no more messages a second; with more to send, views tick slower."""
 DRIFT_TICKS: Final = 5
 """A standing that changed because others moved is told after so many personal ticks."""
 
@@ -77,6 +79,8 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True):
     """Scores a second on the board of all; each goes to a cohort's board as well."""
     changing: float = 1
     """Share of them that change a board."""
+    shared_tick: float = SHARED_TICK
+    """Seconds between two messages of a view that many watch, as `live.tick_ms`."""
     personal_tick: float = PERSONAL_TICK
     """Seconds between two messages about one's own standing, as `live.personal_tick_ms`."""
 
@@ -176,18 +180,18 @@ def traffic(audience: Audience, units: Units) -> Traffic:
     updates, watchers = audience.updates, audience.watchers
     of_cohort = updates / audience.cohorts
     standing = watchers * audience.standing
-    tick = audience.personal_tick
+    tick, shared_tick = audience.personal_tick, audience.shared_tick
     evaluations = (
         standing * gathered(updates, tick)
-        + (audience.cohorts * gathered(of_cohort, SHARED_TICK) if audience.cohort else 0)
-        + (gathered(updates, SHARED_TICK) if audience.top else 0)
+        + (audience.cohorts * gathered(of_cohort, shared_tick) if audience.cohort else 0)
+        + (gathered(updates, shared_tick) if audience.top else 0)
     )
     drift = gathered(units["change_standing"] * updates, DRIFT_TICKS * tick)
     own = gathered(updates * audience.changing / audience.users, tick)
     personal = standing * (drift + own)
     shared = watchers * (
-        audience.cohort * gathered(units["change_cohort"] * of_cohort, SHARED_TICK)
-        + audience.top * gathered(units["change_top"] * updates, SHARED_TICK)
+        audience.cohort * gathered(units["change_cohort"] * of_cohort, shared_tick)
+        + audience.top * gathered(units["change_top"] * updates, shared_tick)
     )
     pings = watchers * units["pings_per_second"]
     frames = (
@@ -197,6 +201,18 @@ def traffic(audience: Audience, units: Units) -> Traffic:
     )
     around = (personal + shared + pings) * (TCP_BYTES + TLS_BYTES)
     return Traffic(evaluations, personal + shared, frames + around)
+
+
+def last_seen_seconds(watchers: float, free: float, units: Units, *, tick: float) -> float:
+    """Tell within how long the last of so many watchers of one thread sees a change of their view.
+
+    A change that comes right after another one waits for the end of its tick, and for that of the
+    pass before. Then comes a pass over all watchers, in the part of the core that all else leaves
+    free: as a job of the lowest class, which takes its work divided by that part (the delay busy
+    period of queueing theory). The core is one of those that the units are from.
+    """
+    one_pass = watchers * units.seconds("cpu_delivery") / free
+    return max(tick, one_pass, watchers / DELIVERIES_OF_THREAD) + one_pass
 
 
 def answer_bytes(load: Load, units: Units) -> float:

@@ -6,25 +6,21 @@ says whether a model or a measurement makes it, and a measurement is only one wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
-from rankwire.ops.capacity import availability, bill, model
+from rankwire.ops.capacity import availability, bill
 from rankwire.ops.capacity.availability import Availability
 from rankwire.ops.capacity.bill import Bytes, CapacityUnits, FleetBill, ReferencePlan
 from rankwire.ops.capacity.fleet import Choice, Sizing, TierPlan
+from rankwire.ops.capacity.measured import LoadTest
 from rankwire.ops.capacity.scenario import Demand, Fleet, Scenario, Stated
 from rankwire.ops.capacity.units import Units
 from rankwire.ops.findings import CostLine
 from rankwire.ops.optimizer.reservations import RESERVED
 from rankwire.ops.prices import Architecture, Catalogue, oldest, total
-
-MEASURED: Final = Path(__file__).parent.parent / "data" / "measured"
-"""Results of load tests of whole scenarios, as `NAME.json`; those that were made are there."""
 
 EGRESS_STEPS: Final = (20, 50, 100, 200, 1000)
 """Bytes a second of a connection, for the sensitivity."""
@@ -34,16 +30,7 @@ OURS: Final = "this plan"
 
 SHORT_JOURNAL_DAYS: Final = 7
 SLOW_TICK_SECONDS: Final = 5
-
-
-class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a load test of the whole scenario has shown."""
-
-    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    machine: str
-    target: str
-    p99_ms: Annotated[float, Meta(ge=0)]
-    note: str = ""
+QUICK_TICK_SECONDS: Final = 0.05
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -53,7 +40,8 @@ class Claim(msgspec.Struct, frozen=True):
     label: str
     """`model` or `measured`."""
     ms: float
-    wanted_ms: float
+    wanted_ms: float | None
+    """None where the scenario wants nothing of it."""
     basis: str
 
 
@@ -85,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     balancer: CapacityUnits
     claims: list[Claim]
     unmeasured: str
-    """Why there is no measured claim; empty when there is one."""
+    """What no load test has shown; empty when one carried the whole demand."""
     availability: Availability | None
     stated: Stated | None
     references: list[ReferencePlan]
@@ -111,11 +99,16 @@ class _Rows:
 class CapacityPlanner:
     """Plans scenarios with one price table and one set of units."""
 
-    def __init__(self, catalogue: Catalogue, units: Units, measured: Path = MEASURED) -> None:
-        """Take what things cost."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        units: Units,
+        tests: Mapping[str, Sequence[LoadTest]] | None = None,
+    ) -> None:
+        """Take what things cost, and the load tests by the names of scenarios."""
         self._catalogue = catalogue
         self._units = units
-        self._measured = measured
+        self._tests = tests or {}
 
     def plan(self, scenario: Scenario, arch: Architecture = "arm64") -> Plan:
         """Plan a scenario. Raises CapacityError, PriceError."""
@@ -173,46 +166,25 @@ class CapacityPlanner:
     # Time.
 
     def _claims(self, scenario: Scenario, tiers: list[TierPlan]) -> tuple[list[Claim], str]:
-        wanted = scenario.demand.response_ms
         slowest = max(tiers, key=lambda tier: tier.response_ms or 0)
         claims = [
             Claim(
                 "99 % of the requests are answered, after a loss",
                 "model",
                 slowest.response_ms or 0,
-                wanted,
+                scenario.demand.response_ms,
                 f"M/M/c at the {slowest.tier} tier with two commits; without networks",
             ),
-            self._seen(scenario, tiers),
+            _seen(scenario, tiers),
         ]
-        try:
-            found = self._read_measured(scenario.name)
-        except FileNotFoundError:
-            return claims, "there is no load test of the whole scenario with a date"
-        except (OSError, msgspec.DecodeError) as error:
-            return claims, f"the load test of the scenario cannot be read: {error}"
-        basis = f"{found.target} on {found.date}, {found.machine}. {found.note}".strip()
-        measured = Claim(
-            "99 % of the requests are answered", "measured", found.p99_ms, wanted, basis
-        )
-        return [*claims, measured], ""
-
-    def _seen(self, scenario: Scenario, tiers: list[TierPlan]) -> Claim:
-        """Tell when the last watcher of the top of all sees a change."""
-        live = next(tier for tier in tiers if tier.tier == "live")
-        watchers = live.connections * scenario.demand.views.top
-        spread = watchers * self._units.seconds("cpu_delivery") / live.usable_cores
-        return Claim(
-            "the last watcher of the top of all sees a change, after a loss",
-            "model",
-            (model.SHARED_TICK + spread / scenario.fleet.core_speed) * 1000,
-            scenario.demand.response_ms,
-            "a tick and one pass over all its watchers; without networks",
-        )
-
-    def _read_measured(self, name: str) -> Measured:
-        content = (self._measured / f"{Path(name).name}.json").read_bytes()
-        return msgspec.json.decode(content, type=Measured)
+        tests = self._tests.get(scenario.name, ())
+        for test in tests:
+            claims += _measured(scenario, test)
+        if any(test.carries(scenario.demand) for test in tests):
+            return claims, ""
+        if tests:
+            return claims, "the whole demand; each load test above says which part of it it was"
+        return claims, "there is no load test of the whole scenario with a date"
 
     # What if.
 
@@ -238,6 +210,17 @@ class CapacityPlanner:
         yield row(
             f"own standings every {SLOW_TICK_SECONDS} seconds at most",
             self._changed(scenario, arch, fleet={"personal_tick_seconds": SLOW_TICK_SECONDS}),
+        )
+        yield row(
+            f"shared views every {QUICK_TICK_SECONDS * 1000:g} ms at most",
+            self._changed(scenario, arch, fleet={"tick_seconds": QUICK_TICK_SECONDS}),
+            "`live.tick_ms`",
+        )
+        share = self._units["change_share"]
+        yield row(
+            f"{share:.0%} of the updates change a board",
+            self._changed(scenario, arch, demand={"changing": share}),
+            "as in the game that the units are of, which everybody has played before",
         )
         reads = self._changed(scenario, arch, demand={"reads_per_update": 0})
         yield row("without reads over HTTP", reads)
@@ -301,6 +284,45 @@ class CapacityPlanner:
         if self._units.file.noisy:
             caveats.append("The units were measured while other programs used the machine.")
         return caveats
+
+
+def _seen(scenario: Scenario, tiers: list[TierPlan]) -> Claim:
+    """Tell when the last watcher of the top of all sees a change."""
+    live = next(tier for tier in tiers if tier.tier == "live")
+    return Claim(
+        "the last watcher of the top of all sees a change, after a loss",
+        "model",
+        live.seen_ms or 0,
+        scenario.demand.delivery_ms,
+        "the pass before or a tick, then a pass over all its watchers beside all else that a core "
+        "does; without networks",
+    )
+
+
+def _measured(scenario: Scenario, test: LoadTest) -> Iterator[Claim]:
+    """Tell what a load test has shown, and of what."""
+    demand, basis = scenario.demand, basis_of(scenario.demand, test)
+    requests = "99 % of the requests are answered"
+    yield Claim(requests, "measured", test.api_p99_ms, demand.response_ms, basis)
+    if test.delivery_p99_ms is not None:
+        deliveries = "99 % of the messages about what many watch arrive"
+        yield Claim(deliveries, "measured", test.delivery_p99_ms, demand.delivery_ms, basis)
+
+
+def basis_of(demand: Demand, test: LoadTest) -> str:
+    """Say which load test it was, and how much of the demand it carried."""
+    said = f"load test of {test.date} on {test.machine}, clients included ({test.source})"
+    if test.carries(demand):
+        said += ", the whole demand"
+    else:
+        said += (
+            f", a part: {test.connections:,.0f} of {demand.connections:,.0f} connections, "
+            f"{test.updates_per_minute:,.0f} of {demand.updates_per_minute:,.0f} updates a minute, "
+            f"{test.reads_per_update:g} of {demand.reads_per_update:g} reads for each"
+        )
+        if test.batch > 1:
+            said += f", {test.batch} scores a request"
+    return said + ("; other programs used the machine" if test.noisy else "")
 
 
 def _availability(scenario: Scenario, tiers: list[TierPlan], hours: float) -> Availability | None:

@@ -64,6 +64,9 @@ class Demand(_Strict, frozen=True):
     """Watchers over WebSocket."""
     response_ms: Positive
     """Within which 99 % of the requests are to be answered."""
+    delivery_ms: Positive | None = None
+    """Within which the last watcher of the top of all is to see a change of it; None asks for no
+    more than that all are served."""
     reads_per_update: Amount = 10
     """Over HTTP."""
     cohort: Positive = 100
@@ -113,6 +116,8 @@ class Fleet(_Strict, frozen=True):
     """Limit of a process; 1,000 of them are no connections."""
     core_speed: Annotated[float, Meta(gt=0, le=10)] = 1
     """Speed of a core beside one of the machine on which the units were measured."""
+    tick_seconds: Annotated[float, Meta(ge=0.01, le=10)] = model.SHARED_TICK
+    """Time between two messages of a view that many watch, as `live.tick_ms`."""
     personal_tick_seconds: Annotated[float, Meta(ge=0.01, le=60)] = model.PERSONAL_TICK
     """Time between two messages about one's own standing."""
     journal_days: Annotated[float, Meta(ge=1, le=3650)] = 90

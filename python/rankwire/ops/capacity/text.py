@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from rankwire.ops.capacity.availability import Availability
-from rankwire.ops.capacity.plan import Plan
+from rankwire.ops.capacity.plan import Claim, Plan
 from rankwire.ops.capacity.scenario import Stated
 from rankwire.ops.capacity.units import Unit
 from rankwire.ops.report import words
@@ -98,6 +98,9 @@ def _tiers(plan: Plan) -> Sheet:
     foot = [
         f"Of {plan.fleet.zones} zones one may be lost, or {plan.fleet.spare} machines of a tier."
     ]
+    threads = next(tier.usable_cores for tier in plan.tiers if tier.tier == "live")
+    if threads > 1:
+        foot.append(f"A live machine has `live.threads` {threads:g}, one for each core.")
     return Sheet("Machines", head, rows, foot)
 
 
@@ -133,11 +136,15 @@ def _bill(plan: Plan) -> Sheet:
 
 def _claims(plan: Plan) -> Sheet:
     rows = [
-        (claim.what, claim.label, f"{claim.ms:.1f} ms", f"{claim.wanted_ms:g} ms", claim.basis)
+        (claim.what, claim.label, f"{claim.ms:.1f} ms", _wanted(claim), claim.basis)
         for claim in plan.claims
     ]
     foot = [f"Not measured: {plan.unmeasured}."] if plan.unmeasured else []
     return Sheet("Time", ("what", "by", "within", "wanted", "basis"), rows, foot)
+
+
+def _wanted(claim: Claim) -> str:
+    return "" if claim.wanted_ms is None else f"{claim.wanted_ms:g} ms"
 
 
 def _availability(chain: Availability, stated: Stated | None) -> Sheet:
