@@ -1,0 +1,1 @@
+"""What Locust's users do to a Rankwire server; `locustfile.py` is where Locust begins."""
