@@ -20,7 +20,7 @@ DEMO_DATA ?= $(firstword $(wildcard ../shared/data/goalscorers.csv))
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-19s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
 
 # Set-up
 
@@ -91,11 +91,19 @@ fmt: .venv/python ## Format everything
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: gate
+gate: .venv/rankwire ## Count the instructions of hot paths, and fail if one takes 3 % more than it did
+	$(BIN)/python loadtests/gate.py
+
+.PHONY: gate-accept
+gate-accept: .venv/rankwire ## Expect from now on what is counted now
+	$(BIN)/python loadtests/gate.py --accept
+
 .PHONY: ci
-ci: lint test ## What every change must pass
+ci: lint test gate ## What every change must pass
 
 .PHONY: verify
-verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terraform verify-drill ## The long runs, about two hours (KILLS=250 for each storage setting)
+verify: .venv/rankwire verify-ranklist verify-hub verify-regions verify-terraform verify-drill loadtest-medium-short ## The long runs, about two hours (KILLS=250 for each storage setting)
 	PROPTEST_CASES=20000 cargo test --workspace --release --quiet
 	KILLS=$(KILLS) $(BIN)/pytest -q --timeout 7200 tests/failure
 	ROUNDS=$(ROUNDS) $(BIN)/pytest -q --timeout 7200 tests/cluster
@@ -295,6 +303,48 @@ bench-predictions: .venv/bench ## What the capacity model predicts of a load, be
 .PHONY: bench-traffic
 bench-traffic: .venv/bench ## What watching the reads costs, as a share of a request's processor time
 	$(BIN)/python loadtests/bench_traffic.py
+
+# Others, beside us. Centrifugo's version is pinned so that results can be compared; its binary says
+# which one it is.
+CENTRIFUGO_VERSION := v6.9.1
+
+.venv/tools/centrifugo: .venv/python
+	mkdir -p .venv/tools
+	GOBIN=$(CURDIR)/.venv/tools CGO_ENABLED=0 go install github.com/centrifugal/centrifugo/v6@$(CENTRIFUGO_VERSION)
+	touch $@
+
+.PHONY: centrifugo
+centrifugo: .venv/tools/centrifugo ## Build Centrifugo into .venv/tools for `make compare`; needs Go
+
+.PHONY: compare
+compare: .venv/bench ## Rankwire beside FastAPI over Redis, Centrifugo and redis-server, in one run
+	if command -v go >/dev/null; then $(MAKE) --no-print-directory centrifugo; else echo 'no Go toolchain: the comparison with Centrifugo is left out' >&2; fi
+	$(BIN)/python loadtests/compare.py
+
+# Whole games on this machine: a cluster, all its players, and a verdict. loadtests/README.md says more.
+RESULTS ?= build/results
+SCENARIO ?= medium
+FACTOR ?= 0.01
+
+.PHONY: loadtest
+loadtest: .venv/bench ## Play a scenario, S=steady, and judge it; the result goes to RESULTS=build/results
+	$(BIN)/python loadtests/play.py $(or $(S),$(error S=NAME is needed, a file of loadtests/scenarios)) --output $(RESULTS)
+
+.PHONY: loadtest-medium
+loadtest-medium: ## 75,000 sockets and 50,000 games a minute, for ten minutes
+	$(MAKE) --no-print-directory loadtest S=medium
+
+.PHONY: loadtest-medium-short
+loadtest-medium-short: ## The same load, all of it within three minutes
+	$(MAKE) --no-print-directory loadtest S=medium-short
+
+.PHONY: loadtest-large
+loadtest-large: .venv/bench ## What this machine carries of 1,000,000 users, step by step, and the fleet for all of it
+	$(BIN)/python loadtests/large.py
+
+.PHONY: loadtest-locust
+loadtest-locust: .venv/rankwire ## Locust's users against a server of their own (SCENARIO=medium FACTOR=0.01)
+	$(BIN)/python loadtests/run_locust.py --scenario $(SCENARIO) --factor $(FACTOR)
 
 .PHONY: clean
 clean: ## Remove what was built

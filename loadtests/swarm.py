@@ -67,15 +67,20 @@ def serving(directory: Path, name: str, *flags: str) -> Iterator[Server]:
 
 def run(program: Path, *arguments: str) -> Any:
     """Run the generator to its end on the client's core, and return its result."""
+    result = attempt(program, *arguments)
+    if not result["ok"]:
+        raise BenchError(f"something was wrong: {msgspec.json.encode(result).decode()}")
+    return result
+
+
+def attempt(program: Path, *arguments: str) -> Any:
+    """Do the same, but return a result in which something was wrong too: its `ok` is false."""
     pin = ("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list", str(harness.cores()[1]))
     command = (*pin, str(program), *arguments, "--output", "json")
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if ended.returncode not in {0, 1}:
         raise BenchError("the generator failed")
-    result = msgspec.json.decode(ended.stdout)
-    if not result["ok"]:
-        raise BenchError(f"something was wrong: {ended.stdout.decode()}")
-    return result
+    return msgspec.json.decode(ended.stdout)
 
 
 def hub_seconds(result: Any) -> float:
