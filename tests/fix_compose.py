@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -177,6 +178,7 @@ class Project:
                 mounts=mounts,
                 files={"/etc/passwd": _USERS, _POSTGRES_PATH: _POSTGRES_ENTRY},
                 open_files=limit,
+                groups=[int(group) for group in service.get("group_add", ())],
             )
         plan = self._image.plan(*service.get("command", ()), mounts=mounts)
         arguments = service.get("entrypoint", plan.arguments)
@@ -205,18 +207,20 @@ class Project:
             if source.startswith("."):
                 place = (self.folder / source).resolve()
             else:
-                place = self._volume(source, service)
+                place = self._volume(source, target, service)
             mounts.append(Mount(target, str(place), tuple(options)))
         return mounts
 
-    def _volume(self, name: str, service: dict[str, Any]) -> Path:
-        """Make a volume, once, of the user of the first service that has it."""
+    def _volume(self, name: str, target: str, service: dict[str, Any]) -> Path:
+        """Make a volume, once: of the first service that has it, with the mode in its image."""
         assert name in self.document["volumes"]
         place = self.folder / "volumes" / name
         if not place.exists():
             place.mkdir(parents=True)
             user = service["user"] if "user" in service else self._image.config["User"]
             os.chown(place, *map(int, user.split(":")))
+            if image_name(service) == "rankwire":
+                place.chmod(stat.S_IMODE((self._image.root / target.lstrip("/")).stat().st_mode))
         return place
 
 

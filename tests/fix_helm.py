@@ -47,7 +47,9 @@ SWITCHES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "tiers": {"split": {}, "single": {"tiers": "single"}},
     "metrics": {
         "generated": {},
-        "cert-manager": {"metricsServer": {"tls": {"mode": "cert-manager"}}},
+        "cert-manager": {
+            "metricsServer": {"tls": {"mode": "cert-manager"}, "externalMetrics": True}
+        },
         "existing": {
             "metricsServer": {"tls": {"mode": "existing", "secret": "own", "caBundle": "Q0E="}}
         },

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,12 +113,6 @@ class MetricsServer:
     def ready(self) -> bool:
         """Whether it says that it is ready."""
         return self.call("/readyz").status == 200
-
-    def ready_again(self) -> bool:
-        """Whether it is ready, where it may refuse connections as well."""
-        with suppress(OSError):
-            return self.ready()
-        return False
 
     def says(self, path: str, expected: Mapping[str, str]) -> None:
         """Wait until it tells just these values. A busy machine may miss a scrape meanwhile."""

@@ -73,6 +73,8 @@ class Plan(NamedTuple):
     addresses: Mapping[str, str] = {}
     """Address on each network."""
     system_calls: Sequence[str] = ()
+    groups: Sequence[int] = ()
+    """Groups of its user beside the main one."""
     """The only ones that are allowed, if there are any here; others fail with EPERM."""
 
 
@@ -180,7 +182,11 @@ class Container:
         limit = {"type": "RLIMIT_NOFILE", "hard": files, "soft": files}
         return {
             "terminal": False,
-            "user": {"uid": plan.user[0], "gid": plan.user[1]},
+            "user": {
+                "uid": plan.user[0],
+                "gid": plan.user[1],
+                "additionalGids": list(plan.groups),
+            },
             "args": list(arguments),
             "env": [f"{name}={value}" for name, value in plan.environment.items()],
             "cwd": plan.directory,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message
 
 from fix_api import Answer, Client
@@ -37,7 +39,7 @@ async def test_everybody_may_ask_and_nothing_else_is_taken(api: Client) -> None:
     assert (await api.get("/health?x=1")).status == 422
 
 
-async def test_while_a_server_starts_it_is_not_well() -> None:
+async def _through_a_closed_door(path: str) -> tuple[Message, Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -46,8 +48,22 @@ async def test_while_a_server_starts_it_is_not_well() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Door("eu")({"path": "/health", "type": "http"}, receive, send)
+    await Door("eu")({"path": path, "type": "http"}, receive, send)
     start, end = sent
+    return start, end
+
+
+async def test_while_a_server_starts_its_scrapes_succeed_and_tell_nothing_but_that() -> None:
+    start, end = await _through_a_closed_door("/metrics")
+    assert start["status"] == 200
+    assert dict(start["headers"])[b"content-type"].startswith(b"text/plain")
+    (family,) = text_string_to_metric_families(end["body"].decode())
+    assert [sample.name for sample in family.samples] == ["process_start_time_seconds"]
+    assert 0 < family.samples[0].value <= time.time()
+
+
+async def test_while_a_server_starts_it_is_not_well() -> None:
+    start, end = await _through_a_closed_door("/health")
     assert start["status"] == 503
     assert (b"content-type", b"application/health+json") in start["headers"]
     health = msgspec.json.decode(end["body"], type=NodeHealth)

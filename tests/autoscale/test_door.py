@@ -84,11 +84,11 @@ async def test_who_says_nothing_is_sent_away(pki: Pki, monkeypatch: pytest.Monke
         writer.close()
 
 
-async def test_there_are_only_so_many_connections(
+async def test_there_are_only_so_many_connections_of_those_who_are_known(
     pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving_door, "MOST_CONNECTIONS", 2)
-    context = client_context(pki.servers)
+    monkeypatch.setattr(serving_door, "MOST_KNOWN", 2)
+    context = client_context(pki.servers, pki.ann)
     async with _open(pki) as port:
         kept = []
         for _ in range(2):
@@ -97,6 +97,7 @@ async def test_there_are_only_so_many_connections(
             await reader.readuntil(b"yes")
             kept.append(writer)
         assert not await _is_answered(port, context)
+        assert await _is_answered(port, client_context(pki.servers))
         kept.pop().close()
         async with asyncio.timeout(20):
             while True:
@@ -104,6 +105,26 @@ async def test_there_are_only_so_many_connections(
                     break
                 await asyncio.sleep(0.01)
         kept.pop().close()
+
+
+async def test_a_stranger_too_many_ends_the_oldest_and_nobody_who_is_known(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_door, "MOST_STRANGERS", 2)
+    async with _open(pki) as port:
+        known = await _connect(port, client_context(pki.servers, pki.ann))
+        known[1].write(_ASK)
+        await known[0].readuntil(b"yes")
+        strangers = []
+        for _ in range(3):
+            strangers.append(await _connect(port, client_context(pki.servers)))
+            strangers[-1][1].write(_ASK)
+            await strangers[-1][0].readuntil(b"yes")
+        assert await _end(*strangers[0]) == b""
+        for reader, writer in (known, *strangers[1:]):
+            writer.write(_ASK)
+            await reader.readuntil(b"yes")
+            writer.close()
 
 
 async def _is_answered(port: int, context: ssl.SSLContext) -> bool:
@@ -167,25 +188,25 @@ def test_paths_are_read_as_kubernetes_reads_them(path: str, found: Asked | None)
     assert asked(parts_of(path)) == found
 
 
-def test_connections_are_counted_before_their_handshakes(
+def test_who_says_nothing_keeps_nobody_out(
     new_metrics_server: NewMetricsServer, tmp_path: Path
 ) -> None:
-    """Who says nothing at all costs no more than a place, for as long as a handshake may take."""
+    """Probes and the aggregator are answered while more are silent than there are places."""
     pods = write_pods(tmp_path / "pods.json", [])
     server = new_metrics_server("--pods", pods, "--allow-user", "hpa")
+    until(server.ready, "a metrics server that is ready")
     with ExitStack() as kept:
         silent = [
             kept.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            for _ in range(2 * serving_door.MOST_CONNECTIONS)
+            for _ in range(2 * serving_door.MOST_STRANGERS)
         ]
-        ended = 0
-        for one in silent[serving_door.MOST_CONNECTIONS :]:
+        assert server.call("/livez").status == 200
+        assert server.as_hpa("/apis/custom.metrics.k8s.io/v1beta2").status == 200
+        # No place was made for them: the older half is gone.
+        for one in silent[: serving_door.MOST_STRANGERS]:
             one.settimeout(PATIENCE_SECONDS)
             with suppress(ConnectionResetError):
                 assert one.recv(1) == b""
-            ended += 1
-        assert ended == serving_door.MOST_CONNECTIONS
-        until(server.ready_again, "places that are free again")
     assert server.running
 
 

@@ -14,6 +14,8 @@ import pytest
 from fix_kube import KubeApi
 from fix_metrics_server import MetricsServer, NewMetricsServer, Pki
 from fix_server import until
+from rankwire.autoscale.kube import KubeClient
+from rankwire.autoscale.security_config import TrustError, TrustOfCluster, checked_roots
 
 _ALL: Final = (
     "/apis/custom.metrics.k8s.io/v1beta2/namespaces/game/pods/*/websocket_connections_per_pod"
@@ -77,6 +79,21 @@ def asked(new_metrics_server: NewMetricsServer, api: KubeApi) -> MetricsServer:
 def _sevens(*pods: str) -> dict[str, str]:
     """What all pods say."""
     return dict.fromkeys(pods, "7")
+
+
+@pytest.mark.parametrize("names", ["[]", None])
+async def test_a_cluster_whose_aggregator_has_no_name_is_not_trusted(
+    api: KubeApi, names: str | None
+) -> None:
+    """Two authorities of one key look different, and sign for each other."""
+    async with KubeClient(api.url, api.directory) as client:
+        source = TrustOfCluster(client)
+        checked_roots(await source.read())
+        del api.config["requestheader-allowed-names"]
+        if names is not None:
+            api.config["requestheader-allowed-names"] = names
+        with pytest.raises(TrustError, match="--requestheader-allowed-names"):
+            checked_roots(await source.read())
 
 
 def test_pods_come_and_go_as_the_api_tells(

@@ -161,9 +161,17 @@ def test_the_target_is_a_share_of_the_least_that_fits() -> None:
     lost = 1_000_000 * units["memory_member"] / each
     assert boards.limits["memory"] == pytest.approx(fits - lost)
     busy = derive(Pod(2 * _GIB, 65_536, cores=0.5, deliveries=10), units)
-    served = 5e5 / (units["cpu_idle_connection"] + 10 * units["cpu_delivery"])
+    each = units["cpu_evaluation"] + units["cpu_delivery"]
+    served = 5e5 / (units["cpu_idle_connection"] + 10 * each)
     assert busy.bound_by == "processors"
     assert busy.limits["processors"] == pytest.approx(served)
+    looking = derive(Pod(2 * _GIB, 65_536, cores=0.5, deliveries=1, evaluations=20), units)
+    each = 20 * units["cpu_evaluation"] + units["cpu_delivery"]
+    assert looking.limits["processors"] == pytest.approx(
+        5e5 / (units["cpu_idle_connection"] + each)
+    )
+    set_to = derive(Pod(2 * _GIB, 65_536, max_connections=19_000), units)
+    assert (set_to.bound_by, set_to.connections) == ("settings", 13_300)
     with pytest.raises(TargetError, match="memory allow 0"):
         derive(Pod(64 * 1024**2, 65_536), units)
 
@@ -184,6 +192,10 @@ def test_the_command_shows_where_the_target_is_from() -> None:
     assert "the kernel's memory for it" in run.output
     run = CliRunner().invoke(main, ["ops", "hpa", "target", "--memory", "2Gi", "--json"])
     assert json.loads(run.output)["bound_by"] == "files"
+    few = ("--max-connections", "19000", "--cores", "1", "--deliveries", "1", "--evaluations", "2")
+    run = CliRunner().invoke(main, ["ops", "hpa", "target", "--memory", "2Gi", *few])
+    assert run.output.startswith("averageValue: 13300\n")
+    assert "a look whether a view has changed" in run.output
 
 
 # Manifests.

@@ -392,7 +392,7 @@ def _query(port: int, expression: str) -> list[str]:
         (("--tls-cert", "/nowhere"), "nowhere"),
         (
             ("--client-ca-file", "CA", "--requestheader-client-ca-file", "CA", "--allow-user", "a"),
-            "give --requestheader-allowed-names",
+            "Give --requestheader-allowed-names",
         ),
     ],
 )

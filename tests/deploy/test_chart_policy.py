@@ -276,6 +276,20 @@ def test_every_pod_is_denied_everything_and_then_allowed_what_it_needs(
         assert out == _exits(component, choice)
 
 
+def test_pods_reach_what_else_is_said_and_nobody_unsaid_scrapes_hubs() -> None:
+    more: Object = {"to": [{"ipBlock": {"cidr": "169.254.20.10/32"}}]}
+    more |= {"ports": [{"protocol": "UDP", "port": 53}]}
+    objects = rendered({"networkPolicy": {"extraEgress": [more], "monitoring": []}})
+    policies = of_kind(objects, "NetworkPolicy")
+    (open_to,) = [one for one in policies if more in one["spec"].get("egress", [])]
+    for template in _templates(objects).values():
+        assert _matches(open_to["spec"]["podSelector"], template["metadata"]["labels"])
+    nodes = named(objects, "NetworkPolicy", "rankwire-nodes")["spec"]["ingress"]
+    (metrics,) = nodes[0]["from"]
+    labels = metrics["podSelector"]["matchLabels"]
+    assert labels["app.kubernetes.io/component"] == "metrics"
+
+
 def _entries(component: str) -> set[int]:
     if component in ("hub", "all"):
         return {7700, 7701}
@@ -330,14 +344,10 @@ def test_the_metrics_server_is_there_when_it_is_the_source(
 ) -> None:
     ours = choice["metrics"] in ("generated", "cert-manager", "existing")
     services = {found["metadata"]["name"]: found for found in of_kind(objects, "APIService")}
-    assert services.keys() == (
-        {
-            "v1beta1.custom.metrics.k8s.io",
-            "v1beta2.custom.metrics.k8s.io",
-        }
-        if ours
-        else set()
-    )
+    wanted = {"v1beta1.custom", "v1beta2.custom"} if ours else set()
+    # Another server of the cluster may have these already, so only who asks for them gets them.
+    wanted |= {"v1beta1.external"} if choice["metrics"] == "cert-manager" else set()
+    assert services.keys() == {f"{name}.metrics.k8s.io" for name in wanted}
     for name, found in services.items():
         spec = found["spec"]
         assert name == f"{spec['version']}.{spec['group']}"
@@ -348,13 +358,15 @@ def test_the_metrics_server_is_there_when_it_is_the_source(
         assert spec["service"]["port"] == service["spec"]["ports"][0]["port"]
 
 
-def test_rights_are_few(objects: list[Object]) -> None:
+def test_rights_are_few(objects: list[Object], choice: Choice) -> None:
+    groups = ["custom.metrics.k8s.io"]
+    groups += ["external.metrics.k8s.io"] if choice["metrics"] == "cert-manager" else []
     for found in of_kind(objects, "Role", "ClusterRole"):
         for rule in found["rules"]:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
             assert "*" not in rule["apiGroups"]
             if "*" in rule["resources"]:
-                assert rule["apiGroups"] == ["custom.metrics.k8s.io"]
+                assert rule["apiGroups"] == groups
     accounts = {
         (one["name"], one["namespace"])
         for found in of_kind(objects, "RoleBinding", "ClusterRoleBinding")
@@ -375,17 +387,3 @@ def test_the_migration_comes_before_the_nodes(objects: list[Object], choice: Cho
         assert container["args"] == ["migrate"]
         assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
         assert job["spec"]["activeDeadlineSeconds"] == 600
-
-
-@pytest.mark.parametrize("wanted", [False, True])
-def test_what_others_own_in_a_cluster_is_taken_only_if_that_is_wanted(wanted: bool) -> None:
-    objects = rendered({"metricsServer": {"externalMetrics": wanted}})
-    services = {found["metadata"]["name"] for found in of_kind(objects, "APIService")}
-    groups = {
-        group
-        for found in of_kind(objects, "ClusterRole")
-        for rule in found["rules"]
-        for group in rule["apiGroups"]
-    }
-    assert ("v1beta1.external.metrics.k8s.io" in services) == wanted
-    assert ("external.metrics.k8s.io" in groups) == wanted

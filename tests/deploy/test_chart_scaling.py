@@ -83,7 +83,7 @@ def _of_trigger(trigger: Object) -> tuple[str, str]:
     if trigger["type"] in ("cpu", "memory"):
         return trigger["type"], trigger["metadata"]["value"]
     # The sum over pods: KEDA's autoscaler divides it by their number.
-    found = re.match(r"sum\((\w+)\{", trigger["metadata"]["query"])
+    found = re.match(r"sum\(last_over_time\((\w+)\{", trigger["metadata"]["query"])
     assert found
     assert trigger["metricType"] == "AverageValue"
     return found.group(1), trigger["metadata"]["threshold"]
@@ -140,22 +140,24 @@ def _expressions() -> list[str]:
     return [*keda, *_adapter_queries().values()]
 
 
-def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+def _promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     promtool = shutil.which("promtool")
     if promtool is None:
         reason = "promtool is not there: queries are NOT tested"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    return subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_prometheus_understands_every_query(tmp_path: Path) -> None:
     rules = [
         {"record": f"query:{number}", "expr": expression}
         for number, expression in enumerate(_expressions())
     ]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    done = subprocess.run(
-        [promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False
-    )
+    done = _promtool("check", "rules", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(rules)} rules found" in done.stdout
 
@@ -164,5 +166,44 @@ def test_keda_looks_at_the_pods_of_one_deployment_of_one_namespace() -> None:
     for name in ("api", "hub"):
         for trigger in _triggers(rendered({"metricsSource": "keda"}), f"rankwire-{name}"):
             if trigger["type"] == "prometheus":
-                wanted = f'{{namespace="game",pod=~"rankwire-{name}-.*"}})'
-                assert trigger["metadata"]["query"].endswith(wanted)
+                query = trigger["metadata"]["query"]
+                (pattern,) = set(re.findall('{namespace="game",pod=~"([^"]+)"}', query))
+                assert query.count("{namespace=") == 2
+                assert re.fullmatch(pattern, f"rankwire-{name}-7c9f4d5b8-x2k4q")
+                # Of a release whose name goes on where this one's ends.
+                assert not re.fullmatch(pattern, f"rankwire-{name}-hub-7c9f4d5b8-x2k4q")
+
+
+def test_keda_counts_pods_that_are_there_and_cannot_be_scraped(tmp_path: Path) -> None:
+    objects = rendered({"metricsSource": "keda"})
+    (trigger,) = _triggers(objects, "rankwire-hub")
+    query = trigger["metadata"]["query"]
+    pods = {
+        name: f'{{namespace="game",pod="rankwire-hub-7c9f4d5b8-{name * 5}"}}' for name in "abcd"
+    }
+    figure = "websocket_connections_per_pod"
+    series = {
+        f"{figure}{pods['a']}": "45000x200",
+        f"up{pods['a']}": "1x200",
+        # Lives, but cannot be scraped.
+        f"{figure}{pods['b']}": "45000x10 stale _x200",
+        f"up{pods['b']}": "1x10 0x200",
+        # Is gone.
+        f"{figure}{pods['c']}": "45000x10 stale _x200",
+        f"up{pods['c']}": "1x10 stale _x200",
+        # Is coming.
+        f"up{pods['d']}": "_x10 0x200",
+    }
+    totals = {"5m": 135_000, "20m": 90_000, "90m": 45_000}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": text} for name, text in series.items()],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": time, "exp_samples": [{"labels": "{}", "value": total}]}
+            for time, total in totals.items()
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    done = _promtool("test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -80,6 +80,17 @@ _WRONG: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
         {"api": {"autoscaling": {"maxReplicas": 2}}},
         "api.autoscaling: minReplicas 3 is more than maxReplicas 2",
     ),
+    "more nodes than the database takes": (
+        {"storage": {"connections": 1049}},
+        "the nodes take up to 1050 connections to PostgreSQL, and there are 1049",
+    ),
+    "more nodes of a region than the database takes": (
+        {
+            "storage": {"connections": 1469},
+            "settings": {"regions": {"name": "eu", "peers": ["us=https://us.example"]}},
+        },
+        "the nodes take up to 1470 connections to PostgreSQL, and there are 1469",
+    ),
     "a budget that blocks": ({"hub": {"maxUnavailable": 0}}, "maxUnavailable"),
     "more watchers than files": (
         {"hub": {"openFiles": 20_000}},
@@ -270,6 +281,13 @@ def test_the_api_is_scaled_by_the_numbers_it_was_designed_for() -> None:
 def _resource(name: str, percent: int) -> Object:
     target = {"type": "Utilization", "averageUtilization": percent}
     return {"type": "Resource", "resource": {"name": name, "target": target}}
+
+
+def test_nodes_that_fit_the_database_are_taken() -> None:
+    rendered({"storage": {"connections": 1050}})
+    few = {"replicas": 2, "autoscaling": {"enabled": False}}
+    pool = {"settings": {"storage": {"pool_size": 1}}, "storage": {"connections": 2 * 2 * 8}}
+    rendered({"api": few, "hub": few, **pool})
 
 
 def test_grace_follows_the_values() -> None:

@@ -95,3 +95,9 @@ def test_the_manual_lists_every_file() -> None:
     for folder in OBSERVED.iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             assert f"`{folder.name}/`" in text
+
+
+def test_no_page_shows_a_key_to_everybody_who_lists_processes() -> None:
+    pages = {path.name: path.read_text(encoding="utf-8") for path in _DOCS.glob("*.md")}
+    assert pages
+    assert [name for name, text in pages.items() if '--key "$' in text] == []

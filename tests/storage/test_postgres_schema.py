@@ -14,7 +14,8 @@ from fix_postgres import Database
 from fix_postgres_node import Node
 from fix_server import until
 from rankwire.settings import Storage
-from rankwire.storage import Batch, StorageError
+from rankwire.storage import Batch, StorageError, postgres_link
+from rankwire.storage import postgres as postgres_storage
 from rankwire.storage.migrate import Migration, migrations
 from rankwire.storage.migrate_postgres import migrate
 from rankwire.storage.postgres import PostgresStorage
@@ -86,6 +87,18 @@ def test_several_nodes_may_start_at_once_on_an_empty_database(postgres: Database
     assert found == [(step.number, step.name, step.sha256) for step in steps]
     assert [number for number, _, _ in found] == [*range(1, len(found) + 1)]
     assert postgres.sql("SELECT count(*) FROM cluster") == [(1,)]
+
+
+def test_a_node_waits_for_a_migration_longer_than_for_a_request(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open(postgres)
+    slow = Migration(9999, "9999_slow.sql", "SELECT pg_sleep(1);")
+    steps = [*migrations("postgres"), slow]
+    monkeypatch.setattr(postgres_storage, "migrations", lambda _: steps)
+    monkeypatch.setattr(postgres_link, "GRACE_SECONDS", 0.1)
+    PostgresStorage(Storage(url=postgres.url, statement_seconds=0.4)).close()
+    assert postgres.sql("SELECT name FROM schema_migrations WHERE number = 9999") == [(slow.name,)]
 
 
 def test_only_what_is_new_runs(postgres: Database, connection: psycopg.Connection[Any]) -> None:

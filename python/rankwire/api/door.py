@@ -1,7 +1,8 @@
 """The door: what listens from the first moment, before there is anything to serve.
 
 A server with many boards takes seconds to recover. Meanwhile it is alive but not ready, and says
-so instead of refusing connections.
+so instead of refusing connections. Metrics it has none yet but the time of its start, which anybody
+may know: who scrapes it sees that it is not down.
 
 While a node leaves, more and more answers end their connection, so that clients which keep one open
 go elsewhere before it ends under them, and not all at once.
@@ -18,6 +19,7 @@ from rankwire import _core
 from rankwire.api.health import HEALTH_JSON, STORAGE_CHECK
 from rankwire.departure import Departure
 from rankwire.model_regions import HealthCheck, NodeHealth
+from rankwire.ops.metrics import of_a_start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -31,6 +33,7 @@ _STARTING: Final = (
     b'"detail":"%s"}' % _WHY.encode()
 )
 _CLOSE: Final = (b"connection", b"close")
+_ALIVE: Final = frozenset({"/healthz", "/metrics"})
 _OTHERWISE: Final = (_STARTING, b"application/problem+json")
 
 
@@ -43,8 +46,10 @@ class Door:
         health = msgspec.json.encode(
             NodeHealth("fail", _core.__version__, region, {STORAGE_CHECK: [_NOT_YET]})
         )
+        kind, page = of_a_start()
         self._answers = {
             "/healthz": (b'{"status":"ok"}', b"application/json"),
+            "/metrics": (page, kind),
             "/health": (health, HEALTH_JSON.encode()),
         }
         self._app: ASGIApp = self._starting
@@ -60,7 +65,7 @@ class Door:
         return self._app(scope, receive, send)
 
     async def _starting(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        alive = scope["path"] == "/healthz"
+        alive = scope["path"] in _ALIVE
         body, content_type = self._answers.get(scope["path"], _OTHERWISE)
         headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
         if not alive:

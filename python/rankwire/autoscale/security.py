@@ -127,7 +127,7 @@ def _root(connection: ssl.SSLObject) -> bytes:
 
 
 def _may_name_users(trust: Trust, peer: Peer) -> bool:
-    return not trust.allowed_names or peer.common_name in trust.allowed_names
+    return peer.common_name in trust.allowed_names
 
 
 def _named(trust: Trust, headers: Headers) -> User | None:

@@ -56,11 +56,6 @@ class TrustOfFiles:
             client = await asyncio.to_thread(_text, self._client)
         except (OSError, UnicodeError) as error:
             raise TrustError(f"cannot read an authority: {error}") from error
-        if requestheader and not self._names:
-            raise TrustError(
-                "give --requestheader-allowed-names: without it, whoever has a certificate of that"
-                " authority, or of one with its key, could say that he is anybody"
-            )
         return Trust(requestheader, client, self._names)
 
 
@@ -103,10 +98,12 @@ def checked_roots(trust: Trust) -> Roots:
         raise TrustError(f"an authority is no certificate: {error}") from error
     if not roots.requestheader and not roots.client:
         raise TrustError("there is no authority whose certificates could be believed")
-    if roots.requestheader & roots.client and not trust.allowed_names:
+    # That the authorities differ is not enough: one may have the other's key, or be signed by it.
+    if roots.requestheader and not trust.allowed_names:
         raise TrustError(
-            "the same authority signs users and the aggregator, and no name is given for the"
-            " latter: every user could pretend to be another"
+            "the aggregator has no name: whoever has a certificate of its authority, or of one with"
+            " its key, could say that he is anybody. Give --requestheader-allowed-names; in a"
+            " cluster that is an option of its API server"
         )
     return roots
 

@@ -1,9 +1,11 @@
 """The listener of the metrics server: TLS, and what a client may cost.
 
 Promises that a new certificate, key or authority holds for the next connection, without a moment
-at which nobody listens; that broken files change nothing; and bounds: `MOST_CONNECTIONS`
-connections, counted from the moment at which they are accepted, `HANDSHAKE_SECONDS` for TLS,
-`FIRST_SECONDS` until the first request was read. May listen, and read the files of the certificate.
+at which nobody listens; that broken files change nothing; and bounds: `MOST_STRANGERS` connections
+without a verified certificate, counted from the moment at which they are accepted, and `MOST_KNOWN`
+with one, `HANDSHAKE_SECONDS` for TLS, `FIRST_SECONDS` until the first request was read. Strangers
+take no place from the others: one more ends the oldest of them, so those who say nothing keep
+nobody out who speaks at once. May listen, and read the files of the certificate.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from rankwire.autoscale.files import WatchedFile
 from rankwire.autoscale.security import Roots, Trust, plain_pem
 from rankwire.autoscale.security_config import TrustError, TrustSource, checked_roots
 
-MOST_CONNECTIONS: Final = 256
+MOST_STRANGERS: Final = 128
+"""Connections whose client showed no certificate, or not yet: also probes, and handshakes."""
+MOST_KNOWN: Final = 128
+"""Connections whose client showed a good certificate: the API servers of a cluster."""
 HANDSHAKE_SECONDS: Final = 5.0
 FIRST_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 90.0
@@ -71,6 +76,9 @@ class Door:
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
         self._silent: set[asyncio.BaseProtocol] = set()
+        self._strangers: list[asyncio.Transport] = []
+        """In the order in which they came."""
+        self._known: list[asyncio.Transport] = []
         self._shaking: set[asyncio.Task[None]] = set()
         """Connections whose handshake is under way."""
         self._trouble = ""
@@ -139,11 +147,12 @@ class Door:
             before.close()
 
     def _admit(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        """Begin TLS, unless the connection is one too many; before it has cost anything."""
+        """Begin TLS, and end the oldest stranger if there is one too many."""
         assert self._web is not None  # noqa: S101  # `open` made it
-        if len(self._shaking) + len(self._web.connections) >= MOST_CONNECTIONS:
-            transport.abort()
-            return
+        self._strangers = _still_open(self._strangers)
+        if len(self._strangers) >= MOST_STRANGERS:
+            self._strangers.pop(0).abort()
+        self._strangers.append(transport)
         task = asyncio.create_task(self._shake(self._web, transport, context))
         self._shaking.add(task)
         task.add_done_callback(self._shaking.discard)
@@ -159,7 +168,7 @@ class Door:
         except OSError:
             transport.abort()
             return
-        if secured is None or early.has_ended:
+        if secured is None or early.has_ended or not self._has_place(transport, secured):
             return
         protocol = served()
         secured.set_protocol(protocol)
@@ -168,6 +177,20 @@ class Door:
         protocol.connection_made(secured)
         if early.data:
             protocol.data_received(bytes(early.data))
+
+    def _has_place(self, transport: asyncio.Transport, secured: asyncio.Transport) -> bool:
+        """Tell whether a connection may stay now that its client is known, or end it."""
+        if transport.is_closing():
+            return False
+        if not secured.get_extra_info("peercert"):
+            return True
+        self._strangers.remove(transport)
+        self._known = _still_open(self._known)
+        if len(self._known) >= MOST_KNOWN:
+            transport.abort()
+            return False
+        self._known.append(transport)
+        return True
 
     def _end_silent(self, protocol: asyncio.BaseProtocol) -> None:
         transport = getattr(protocol, "transport", None)
@@ -186,6 +209,10 @@ class Door:
             await self._web.shutdown(_END_SECONDS)
         if self._socket is not None:
             self._socket.close()
+
+
+def _still_open(transports: list[asyncio.Transport]) -> list[asyncio.Transport]:
+    return [transport for transport in transports if not transport.is_closing()]
 
 
 class _Gate(asyncio.Protocol):

@@ -44,6 +44,10 @@ class Pod(msgspec.Struct, frozen=True):
     """Messages to a connection in a second, for the processors."""
     members: int = 0
     """Members of all boards, which every node holds."""
+    evaluations: float = 0.0
+    """Looks for a connection in a second whether its view has changed; one before each message."""
+    max_connections: int | None = None
+    """What it is set to take, all its processes together; None for whatever the files allow."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -52,7 +56,7 @@ class Target(msgspec.Struct, frozen=True):
     connections: int
     """`averageValue` for `websocket_connections_per_pod`."""
     bound_by: str
-    """The limit that decides: `memory`, `files` or `processors`."""
+    """The limit that decides: `memory`, `files`, `processors` or `settings`."""
     limits: Mapping[str, float]
     """Connections that fit, by limit."""
     units: tuple[str, ...]
@@ -73,7 +77,9 @@ def derive(pod: Pod, units: Units) -> Target:
     ]
     if pod.cores is not None:
         limits["processors"] = _by_processors(pod, pod.cores, units)
-        used += ["cpu_idle_connection", "cpu_delivery"]
+        used += ["cpu_idle_connection", "cpu_evaluation", "cpu_delivery"]
+    if pod.max_connections is not None:
+        limits["settings"] = float(pod.max_connections)
     bound_by = min(limits, key=limits.__getitem__)
     connections = int(SHARE * limits[bound_by])
     if connections < 1:
@@ -89,5 +95,9 @@ def _by_memory(pod: Pod, units: Units) -> float:
 
 
 def _by_processors(pod: Pod, cores: float, units: Units) -> float:
-    each = units["cpu_idle_connection"] + pod.deliveries * units["cpu_delivery"]
+    each = (
+        units["cpu_idle_connection"]
+        + max(pod.evaluations, pod.deliveries) * units["cpu_evaluation"]
+        + pod.deliveries * units["cpu_delivery"]
+    )
     return cores * _MICROSECONDS / each

@@ -323,6 +323,20 @@ def lint_command(  # noqa: PLR0913  # one for each option
     help="Messages to a watcher in a second, for the processors.",
 )
 @click.option(
+    "--evaluations",
+    type=click.FloatRange(0, 1000),
+    default=0.0,
+    show_default=True,
+    help="Looks for a watcher in a second whether its view has changed; at least one for each "
+    "message.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1, 64_000_000),
+    help="live.max_connections of its processes together. [default: as many as files allow, which "
+    "is what the chart sets]",
+)
+@click.option(
     "--members",
     type=click.IntRange(0, 1_000_000_000),
     default=0,
@@ -342,16 +356,26 @@ def target_command(  # noqa: PLR0913  # one for each option
     files: int,
     cores: int | None,
     deliveries: float,
+    evaluations: float,
+    max_connections: int | None,
     members: int,
     units_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Derive a hub's target of connections from its memory, files and processors.
+    """Derive a hub's target of connections from its memory, files, processors and settings.
 
     It is 0.7 of the least of: what 0.8 of the memory holds by the measured bytes of a connection,
-    beside the boards, the files less 1,000, and what the processors serve.
+    beside the boards, the files less 1,000, what the processors serve, and live.max_connections.
     """
-    pod = Pod(memory / 1000, files, None if cores is None else cores / 1000, deliveries, members)
+    pod = Pod(
+        memory / 1000,
+        files,
+        None if cores is None else cores / 1000,
+        deliveries,
+        members,
+        evaluations,
+        max_connections,
+    )
     try:
         units = Units.load(units_file)
         target = derive(pod, units)

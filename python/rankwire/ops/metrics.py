@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from rankwire.writer import Writer
 
 _ERROR_CLASS: Final = 5
+START_TIME: Final = "process_start_time_seconds"
 _STEADY_SECONDS: Final = 1.0
 """A rate over less time than this says nothing."""
 
@@ -109,6 +110,14 @@ class Requests:
         """Count an answer."""
         self.by_class[status // 100] += 1
         self.times.add(seconds)
+
+
+def of_a_start() -> tuple[bytes, bytes]:
+    """Give content-type and page of a node that does not serve yet: since when it runs."""
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder("")
+    return content_type.encode(), encode(registry.restricted_registry([START_TIME]))
 
 
 def scraper(observed: Observed) -> Scrape:

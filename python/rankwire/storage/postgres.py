@@ -177,7 +177,8 @@ class PostgresStorage:
         self._following = threading.Lock()
         # The connection that has the lock of the checkpoints.
         self._leading: Connection | None = None
-        with once(Link(kept, "migration"), "open the storage") as connection:
+        # As long as `rankwire migrate` waits: a migration may rewrite a table.
+        with once(Link(kept, "migration", _LONG_SECONDS), "open the storage") as connection:
             migrate(connection, migrations("postgres"))
             claim(connection, region)
             ((self.cluster,),) = connection.execute("SELECT id FROM cluster").fetchall()

@@ -42,3 +42,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "rankwire.secret" -}}
 {{ .Values.secrets.existing | default (include "rankwire.name" .) }}
 {{- end }}
+
+{{/* Connections to PostgreSQL that all nodes take when there are as many as there may be. */}}
+{{- define "rankwire.databaseConnections" -}}
+{{- $each := add (default 8 (.Values.settings.storage).pool_size) 7 (ternary 6 0 (not (empty (.Values.settings.regions).name))) }}
+{{- $nodes := 0 }}
+{{- range $component := include "rankwire.tiers" . | fromJsonArray }}
+{{- $tier := index $.Values $component }}
+{{- $nodes = add $nodes (ternary $tier.autoscaling.maxReplicas $tier.replicas $tier.autoscaling.enabled) }}
+{{- end }}
+{{- mul $each $nodes }}
+{{- end }}
