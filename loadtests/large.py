@@ -49,11 +49,11 @@ from rankwire.ops.capacity.units import Units
 
 RESULTS: Final = harness.ROOT / "loadtests" / "results"
 USERS: Final = 1_000_000
-GAMES: Final = (83.0, 417.0, 833.0, 4167.0, 8333.0)
-"""A second: of 500,000 a minute one part in 100, 20, 10, 2, and all."""
-SOCKETS: Final = (18_750, 37_500, 75_000, 150_000, 300_000, 600_000, 750_000)
+GAMES: Final = (83.0, 833.0, 1667.0, 2500.0, 4167.0, 8333.0)
+"""A second: of 500,000 a minute one, 10, 20, 30, 50 and 100 in a hundred."""
+SOCKETS: Final = (18_750, 37_500, 75_000, 150_000, 300_000, 450_000, 600_000, 750_000)
 BATCH: Final = 50
-MINUTES: Final = 15.0
+MINUTES: Final = 25.0
 
 # What ends a run: writing, and the end of all processes.
 _END_SECONDS: Final = 30.0

@@ -6,7 +6,6 @@ What is not known is null or a dash, and what is an estimate is called one.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ import harness
 from book import Found
 from scenario import Scenario
 from usage import Used
-from verdict import Check, worst_p99
+from verdict import Check
 
 _KIB: Final = 1024
 
@@ -75,7 +74,6 @@ class Outcome(msgspec.Struct, frozen=True):
             "noisy": self.used.others > harness.QUIET,
             **place,
             **machine,
-            "tests": [self._test(name, file.name, machine["machine"])] if self.ok else [],
             "memory": self.memory,
             "load": self.scenario,
             "checks": self.checks,
@@ -88,28 +86,6 @@ class Outcome(msgspec.Struct, frozen=True):
         file.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
         file.with_suffix(".md").write_text(text)
         return text
-
-    def _test(self, name: str, source: str, machine: str) -> dict[str, object]:
-        """Return what the capacity planner takes from here; see `publish.py`."""
-        phases = self.generator["phases"]
-        of_all = [phase["api"]["all"] for phase in phases]
-        delivered = [phase["delivery"]["all"] for phase in phases]
-        load = self.scenario
-        own = name.startswith("medium")
-        return {
-            "date": source[:10],
-            "machine": machine,
-            "cores": os.cpu_count(),
-            "target": f"make loadtest-{name}" if own else f"make loadtest S={name}",
-            "source": f"{source}.json",
-            "users": load.game.users,
-            "connections": load.sockets.count,
-            "updates_per_minute": load.game.games_per_minute,
-            "reads_per_update": load.game.reads_per_game,
-            "api_p99_ms": worst_p99(of_all),
-            "delivery_p99_ms": worst_p99(delivered),
-            "noisy": self.used.others > harness.QUIET,
-        }
 
     def _parts(self, name: str, place: dict[str, str | None], machine: Any) -> Iterator[str]:
         """Give the sections of the text."""
@@ -144,7 +120,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     def _latencies(self) -> Iterator[Sequence[object]]:
         for phase in self.generator["phases"]:
-            told = {**phase["api"], "deliveries": phase["delivery"]["all"]}
+            views = phase["delivery"]["by_template"].items()
+            told = phase["api"] | {f"{view}, delivered": summary for view, summary in views}
             for what, summary in told.items():
                 if summary["count"]:
                     figures = (summary[key] for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))

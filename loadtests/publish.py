@@ -76,12 +76,12 @@ class _Generator(msgspec.Struct, frozen=True):
 class Played(msgspec.Struct, frozen=True):
     """What is needed of a result of `play.py`."""
 
-    name: str
+    scenario: str
     ok: bool
     noisy: bool
     date: str
     machine: str
-    scenario: _Scenario
+    load: _Scenario
     generator: _Generator
 
 
@@ -104,7 +104,7 @@ def of_play(played: Played, source: str) -> Result:
     """Take the worst phase of a scenario, and the least load. Raises BenchError."""
     if not played.ok:
         raise BenchError("a check was missed: nothing was carried")
-    asked, phases = played.scenario, played.generator.phases
+    asked, phases = played.load, played.generator.phases
     deliveries = [
         told["p99_ms"]
         for phase in phases
@@ -114,7 +114,7 @@ def of_play(played: Played, source: str) -> Result:
     test = {
         "date": played.date[:_DAY],
         "machine": played.machine,
-        "target": f"make loadtest-{played.name}",
+        "target": f"make loadtest-{played.scenario}",
         "source": source,
         "users": asked.game.users,
         "connections": asked.sockets.count,
@@ -125,7 +125,7 @@ def of_play(played: Played, source: str) -> Result:
         "delivery_p99_ms": max(deliveries, default=None),
         "noisy": played.noisy,
     }
-    return Result(played.name, [msgspec.convert(test, LoadTest)])
+    return Result(played.scenario, [msgspec.convert(test, LoadTest)])
 
 
 def check(result: Result, file: Path) -> None:

@@ -187,7 +187,7 @@ def test_more_of_a_step_is_predicted_to_cost_more() -> None:
 
 def test_the_whole_run_asks_for_the_stated_game() -> None:
     given = argparse.Namespace(
-        quick=False, factor=1.0, seconds=20, minutes=15, output=large.RESULTS
+        quick=False, factor=1.0, seconds=20, minutes=25, output=large.RESULTS
     )
     options = large.sized(given)
     assert options.users == 1_000_000

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import play
+import publish
 import scenario
 import verdict
 from cluster import Cluster
@@ -93,7 +94,9 @@ def _check_files(outcome: Outcome, name: str, directory: Path) -> None:
     (file,) = directory.glob(f"*-{name}.json")
     kept = json.loads(file.read_bytes())
     assert (kept["scenario"], kept["ok"], len(kept["checks"])) == (name, True, len(outcome.checks))
-    assert kept["tests"][0]["users"] == outcome.scenario.game.users
+    published = publish.read(file)
+    assert published.scenario == name
+    assert published.tests[0].users == outcome.scenario.game.users
     assert file.with_suffix(".md").read_text() == text
     assert text.startswith(f"# {name}: all checks hold")
 
@@ -156,7 +159,9 @@ def test_scores_that_are_lost_behind_everybodys_back_fail_a_run(
     assert ended.stdout.startswith("# short: FAILED"), ended.stderr
     (kept,) = tmp_path.glob("*-short.json")
     result = json.loads(kept.read_bytes())
-    assert (result["ok"], result["tests"]) == (False, [])
+    assert not result["ok"]
+    with pytest.raises(BenchError, match="a check was missed"):
+        publish.read(kept)
     assert result["found"]["wrong"] > 5
     failed = [one["what"] for one in result["checks"] if not one["ok"]]
     assert failed == ["members with a score that was lost or never sent"]

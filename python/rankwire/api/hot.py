@@ -1,6 +1,6 @@
-"""The lean path: submit, top and a member's standing, without the framework.
+"""The lean path: submit, top, a member's standing and its neighbours, without the framework.
 
-These three make up nearly all traffic, and each costs little more than decoding its input and one
+These four make up nearly all traffic, and each costs little more than decoding its input and one
 call into the core. What is out of the ordinary (another media type, a query where none belongs,
 HEAD, profiles) goes to the framework's routes, which call the same functions of `Service`. Nothing
 has been read from the client by then. A submit's key costs only those who send one. What means
@@ -23,7 +23,7 @@ from rankwire.api.idempotency import HEADER, read_key
 from rankwire.api.problems import DisconnectedError, refuse
 from rankwire.api.service import taken
 from rankwire.model import Submit
-from rankwire.model_queries import TopQuery
+from rankwire.model_queries import AroundQuery, TopQuery
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = b"/v1/boards/"
 _PREFIX_BYTES: Final = len(_PREFIX)
-# After the prefix: {board}/scores, {board}/top, {board}/members/{member}. One split more shows
-# that a path goes on.
-_MOST_PARTS: Final = 3
+# After the prefix: {board}/scores, {board}/top, {board}/members/{member}, and that with /around.
+# What follows the last split shows that a path goes on.
+_SPLITS: Final = 3
 
 _JSON_TYPES: Final = frozenset((b"application/json", b"application/json; charset=utf-8"))
 # A content-length of so many digits is within every limit of a body.
@@ -69,6 +69,7 @@ class Hot:
         self._count_submit = requests["submit"].count
         self._count_top = requests["top"].count
         self._count_standing = requests["standing"].count
+        self._count_around = requests["around"].count
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose who answers; returns the inner coroutine, which saves one."""
@@ -76,7 +77,7 @@ class Hot:
             return self._rest(scope, receive, send)
         path = scope["raw_path"]
         if path.startswith(_PREFIX):
-            match scope["method"], path[_PREFIX_BYTES:].split(b"/", _MOST_PARTS):
+            match scope["method"], path[_PREFIX_BYTES:].split(b"/", _SPLITS):
                 case "POST", [board, b"scores"] if board and (plain := self._plain_body(scope)):
                     return self._submit(board, plain, scope, receive, send)
                 case "GET", [board, b"top"] if board:
@@ -85,6 +86,8 @@ class Hot:
                     board and member and self._is_plain(scope)
                 ):
                     return self._standing(board, member, scope, send)
+                case "GET", [board, b"members", member, b"around"] if board and member:
+                    return self._around((board, member), scope, receive, send)
         return self._rest(scope, receive, send)
 
     async def _submit(
@@ -119,8 +122,7 @@ class Hot:
                 self._gate.admit(scope["headers"], "read", board)
             query = read_query(TopQuery, scope["query_string"])
             headers = dict(scope["headers"])
-            is_session = self._regions is not None and SESSION_HEADER in headers
-            if not (query.profiles or query.consistency != "local" or is_session):
+            if self._is_usual(query, headers):
                 known = headers.get(b"if-none-match")
                 answer = self._service.top(decode_text(board), query, known)
         except Exception as error:  # noqa: BLE001  # as above
@@ -141,6 +143,31 @@ class Hot:
             answer = refuse(error, scope["raw_path"])
         await send_answer(send, answer)
         self._count_standing(answer[0]["status"], perf_counter() - started)
+
+    async def _around(
+        self, place: tuple[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        started = perf_counter()
+        board, member = place
+        answer: Answer | None = None
+        try:
+            if self._gate:
+                self._gate.admit(scope["headers"], "read", board)
+            query = read_query(AroundQuery, scope["query_string"])
+            if self._is_usual(query, dict(scope["headers"])):
+                answer = self._service.around(decode_text(board), decode_text(member), query)
+        except Exception as error:  # noqa: BLE001  # as above
+            answer = refuse(error, scope["raw_path"])
+        if answer is None:
+            await self._rest(scope, receive, send)
+            return
+        await send_answer(send, answer)
+        self._count_around(answer[0]["status"], perf_counter() - started)
+
+    def _is_usual(self, query: TopQuery | AroundQuery, headers: Mapping[bytes, bytes]) -> bool:
+        """Tell whether a read asks for no profiles, and means nothing to other regions."""
+        is_session = self._regions is not None and SESSION_HEADER in headers
+        return not (query.profiles or query.consistency != "local" or is_session)
 
     def _plain_body(self, scope: Scope) -> _Plain | None:
         """Describe a body that is short JSON as it stands; None for any other.
