@@ -45,10 +45,13 @@ _SPARE_SECONDS: Final = 120
 _MORE: Final = 1.02
 # Of the numbers, and the longest phase: only a test.
 _QUICK: Final = (0.05, 3)
+# Players do not wait for each other, and requests of one connection do: there are so many that hardly
+# any is due while the one before it is under way.
 _READ_CONNECTIONS: Final = 512
-# Of each door at most. Each submits about once a second at least: one over WebSocket that is used
-# less often answers no pings meanwhile, and is closed.
-_SUBMIT_CONNECTIONS: Final = 64
+_SUBMIT_CONNECTIONS: Final = 256
+# Fewer, as each has to submit about once a second: one that is used less often answers no pings
+# meanwhile, and is closed.
+_SUBMIT_SOCKETS: Final = 64
 _ENCODINGS: Final = {
     "json": ("--encoding", "json"),
     "protobuf-delta": ("--encoding", "protobuf", "--delta"),
@@ -98,7 +101,7 @@ def arguments(chosen: Scenario, running: Cluster, http: Path, websocket: Path) -
     """Give the arguments of the generator."""
     # Each game is two submits, and half of the games come through each door.
     rate = str(chosen.games_per_second)
-    hands = str(min(_SUBMIT_CONNECTIONS, math.ceil(chosen.games_per_second)))
+    most = math.ceil(chosen.games_per_second)
     sockets = chosen.sockets
     processes = max(2, math.ceil(sockets.count / cluster.most_sockets()))
     pids = {name: process.pid for name, process in running.processes.items() if name != "postgres"}
@@ -107,9 +110,9 @@ def arguments(chosen: Scenario, running: Cluster, http: Path, websocket: Path) -
     yield from ("--sockets", str(sockets.count), "--processes", str(processes))
     yield from ("--ramp", str(sockets.opened_per_second), *game.audience_of(chosen.game.users))
     yield from ("--submits", str(http), "--drive", rate)
-    yield from ("--drive-connections", hands)
+    yield from ("--drive-connections", str(min(_SUBMIT_CONNECTIONS, most)))
     yield from ("--submits-ws", str(websocket), "--drive-ws", rate)
-    yield from ("--drive-ws-connections", hands)
+    yield from ("--drive-ws-connections", str(min(_SUBMIT_SOCKETS, most)))
     yield from ("--reads", str(chosen.games_per_second * chosen.game.reads_per_game))
     yield from ("--reads-connections", str(_READ_CONNECTIONS), "--timed-by", "content")
     yield from ("--stale", str(chosen.bounds.stale_seconds))
