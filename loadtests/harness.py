@@ -13,6 +13,7 @@ import http.client
 import importlib.util
 import os
 import platform
+import random
 import resource
 import shutil
 import signal
@@ -45,6 +46,8 @@ _READY_SECONDS: Final = 600.0
 _SHOWN_LOG_LINES: Final = 20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KERNEL_THREADS_PARENT: Final = 2
+# Below those that the kernel gives to outgoing connections, of which a run may have very many.
+_PORTS: Final = range(15_000, 32_000)
 
 
 Command = Sequence[str | Path]
@@ -92,12 +95,15 @@ def cores() -> tuple[int, int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago; held together, so they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Return different ports that were free a moment ago. Raises BenchError."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            return found
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            found.append(port)
+    raise BenchError("no port is free")
 
 
 @contextlib.contextmanager
@@ -170,9 +176,13 @@ class Process:
         """Let it go on."""
         self._child.send_signal(signal.SIGCONT)
 
+    def end(self) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        return self._child.wait(_READY_SECONDS)
+
     def finish(self) -> None:
-        """Wait until it has ended by itself."""
-        if code := self._child.wait(_READY_SECONDS):
+        """Wait until it has ended by itself, and well. Raises BenchError."""
+        if code := self.end():
             raise BenchError(f"{self.name} ended with exit code {code}")
 
     def terminate(self) -> None:

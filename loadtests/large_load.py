@@ -138,6 +138,8 @@ def run(program: Path, directory: Path, running: Cluster, played: Servers, step:
                 result = msgspec.json.decode(client.hear())
                 if paced is not None:
                     batches = msgspec.json.decode(paced.hear(), type=Result)
+                # What its own processes used is known when it has ended, well or not.
+                client.end()
         except BenchError as error:
             trouble = watch.killed or _said(error, words)
     _, others = meter.stop()

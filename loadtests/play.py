@@ -45,8 +45,8 @@ _SPARE_SECONDS: Final = 120
 _MORE: Final = 1.02
 # Of the numbers, and the longest phase: only a test.
 _QUICK: Final = (0.05, 3)
-# Players do not wait for each other, and requests of one connection do: there are so many that hardly
-# any is due while the one before it is under way.
+# Players do not wait for each other, and requests of one connection do: there are so many that
+# hardly any is due while the one before it is under way.
 _READ_CONNECTIONS: Final = 512
 _SUBMIT_CONNECTIONS: Final = 256
 # Fewer, as each has to submit about once a second: one that is used less often answers no pings

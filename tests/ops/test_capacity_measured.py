@@ -212,7 +212,11 @@ def test_a_played_scenario_is_taken_by_its_worst_phase(tmp_path: Path) -> None:
 def test_a_played_scenario_whose_checks_were_missed_is_refused(tmp_path: Path) -> None:
     data, file = tmp_path / "loadtests.json", tmp_path / "2026-12-01-medium.json"
     data.write_bytes(b'{"tests": {}}')
-    for changed, words in (({"ok": False}, "check was missed"), ({"scenario": "burst"}, "scenarios")):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"ok": False}, "check was missed"),
+        ({"scenario": "burst"}, "scenarios"),
+    ]
+    for changed, words in wrong:
         file.write_bytes(msgspec.json.encode(PLAYED | changed))
         with pytest.raises(BenchError, match=words):
             publish.publish(file, data)
