@@ -74,7 +74,6 @@ class Options(msgspec.Struct, frozen=True):
     idle_seconds: float
     minutes: float
     factor: float
-    output: str
 
 
 class Steps:
@@ -152,13 +151,13 @@ class Steps:
 
 
 def main() -> None:
-    options = read_options()
+    options, output = read_options()
     cluster.require()
     program = swarm.build()
     started = time.monotonic()
     with harness.working_directory() as directory:
         rows = play(program, directory, options)
-    large_report.report(rows, options, Path(options.output), time.monotonic() - started)
+    large_report.report(rows, options, output, time.monotonic() - started)
 
 
 def play(program: Path, directory: Path, options: Options) -> list[Row]:
@@ -215,7 +214,8 @@ def hindrance(*, needed: float, room: float, seconds: float, left: float) -> str
     return ""
 
 
-def read_options() -> Options:
+def read_options() -> tuple[Options, Path]:
+    """Read the size of the run, and where its results go."""
     parser = harness.parser(__doc__)
     parser.add_argument(
         "--factor", type=_factor, default=1.0, help="size of everything, above 0 and at most 1"
@@ -228,13 +228,13 @@ def read_options() -> Options:
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go")
     given = parser.parse_args()
-    return sized(given)
+    return sized(given), given.output
 
 
 def sized(given: argparse.Namespace) -> Options:
     """Make the options of a run of a size."""
     if given.quick:
-        return _quick(str(given.output))
+        return _quick()
     factor, seconds = given.factor, float(given.seconds)
     return Options(
         users=max(_LEAST_USERS, round(USERS * factor)),
@@ -245,11 +245,10 @@ def sized(given: argparse.Namespace) -> Options:
         idle_seconds=_IDLE_SECONDS,
         minutes=float(given.minutes),
         factor=factor,
-        output=str(given.output),
     )
 
 
-def _quick(output: str) -> Options:
+def _quick() -> Options:
     return Options(
         users=1000,
         games=[4.0, 20.0],
@@ -259,7 +258,6 @@ def _quick(output: str) -> Options:
         idle_seconds=3.0,
         minutes=MINUTES,
         factor=1000 / USERS,
-        output=output,
     )
 
 

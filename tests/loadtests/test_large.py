@@ -186,9 +186,7 @@ def test_more_of_a_step_is_predicted_to_cost_more() -> None:
 
 
 def test_the_whole_run_asks_for_the_stated_game() -> None:
-    given = argparse.Namespace(
-        quick=False, factor=1.0, seconds=20, minutes=25, output=large.RESULTS
-    )
+    given = argparse.Namespace(quick=False, factor=1.0, seconds=20, minutes=25)
     options = large.sized(given)
     assert options.users == 1_000_000
     assert options.games[-1] * 60 == pytest.approx(500_000, rel=0.001)
@@ -231,9 +229,7 @@ def test_clients_that_take_too_long_are_killed(tmp_path: Path) -> None:
 
 
 def _options() -> large.Options:
-    return large.sized(
-        argparse.Namespace(quick=True, factor=1.0, seconds=1, minutes=1, output=Path("out"))
-    )
+    return large.sized(argparse.Namespace(quick=True, factor=1.0, seconds=1, minutes=1))
 
 
 def _rows() -> list[Row]:

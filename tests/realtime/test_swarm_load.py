@@ -94,8 +94,7 @@ def test_deliveries_of_several_nodes_are_timed_by_what_they_show(
     assert latency["from_sent"]["count"] > 100
     # Each state shows a score that the one before did not.
     assert latency["untimed"] == 0
-    # Moments of one clock: nothing is told before it was sent, or in another age.
-    assert 0 < latency["from_sent"]["max_ms"] < 60_000
+    assert latency["from_sent"]["max_ms"] < 1000 * result["seconds"]
 
 
 # Servers that are told what to say.

@@ -9,11 +9,12 @@ something to other regions (a session, a level, a write for the primary) goes th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
+from starlette.types import Scope
 
 from rankwire.api.addresses import decode_text, read_query
 from rankwire.api.answers import JSON_OK, Answer, send_answer
@@ -26,7 +27,7 @@ from rankwire.model import Submit
 from rankwire.model_queries import AroundQuery, TopQuery
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Send
 
     from rankwire.api.gate import Gate
     from rankwire.api.service import Service
@@ -45,6 +46,12 @@ _SHORT_LENGTH_DIGITS: Final = 3
 
 # How many bytes a body has, and whether the request has a key.
 _Plain = tuple[int, bool]
+
+# A board and a member, as they were sent; no member where none is named.
+_Place = tuple[bytes, bytes]
+
+# What answers a read, or leaves it to the framework's routes; and what counts it.
+_Read = tuple[Callable[[_Place, Scope], Answer | None], Callable[[int, float], None]]
 
 _decode: Final = msgspec.json.Decoder(Submit).decode
 
@@ -67,9 +74,9 @@ class Hot:
         self._regions = regions
         self._rest = rest
         self._count_submit = requests["submit"].count
-        self._count_top = requests["top"].count
-        self._count_standing = requests["standing"].count
-        self._count_around = requests["around"].count
+        self._read_top: _Read = self._top, requests["top"].count
+        self._read_standing: _Read = self._standing, requests["standing"].count
+        self._read_around: _Read = self._around, requests["around"].count
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose who answers; returns the inner coroutine, which saves one."""
@@ -81,13 +88,13 @@ class Hot:
                 case "POST", [board, b"scores"] if board and (plain := self._plain_body(scope)):
                     return self._submit(board, plain, scope, receive, send)
                 case "GET", [board, b"top"] if board:
-                    return self._top(board, scope, receive, send)
+                    return self._read(self._read_top, (board, b""), scope, receive, send)
                 case "GET", [board, b"members", member] if (
                     board and member and self._is_plain(scope)
                 ):
-                    return self._standing(board, member, scope, send)
+                    return self._read(self._read_standing, (board, member), scope, receive, send)
                 case "GET", [board, b"members", member, b"around"] if board and member:
-                    return self._around((board, member), scope, receive, send)
+                    return self._read(self._read_around, (board, member), scope, receive, send)
         return self._rest(scope, receive, send)
 
     async def _submit(
@@ -114,55 +121,40 @@ class Hot:
         await send_answer(send, answer)
         self._count_submit(answer[0]["status"], perf_counter() - started)
 
-    async def _top(self, board: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        answer: Answer | None = None
-        try:
-            if self._gate:
-                self._gate.admit(scope["headers"], "read", board)
-            query = read_query(TopQuery, scope["query_string"])
-            headers = dict(scope["headers"])
-            if self._is_usual(query, headers):
-                known = headers.get(b"if-none-match")
-                answer = self._service.top(decode_text(board), query, known)
-        except Exception as error:  # noqa: BLE001  # as above
-            answer = refuse(error, scope["raw_path"])
-        if answer is None:
-            await self._rest(scope, receive, send)
-            return
-        await send_answer(send, answer)
-        self._count_top(answer[0]["status"], perf_counter() - started)
-
-    async def _standing(self, board: bytes, member: bytes, scope: Scope, send: Send) -> None:
-        started = perf_counter()
-        try:
-            if self._gate:
-                self._gate.admit(scope["headers"], "read", board)
-            answer = self._service.standing(decode_text(board), decode_text(member))
-        except Exception as error:  # noqa: BLE001  # as above
-            answer = refuse(error, scope["raw_path"])
-        await send_answer(send, answer)
-        self._count_standing(answer[0]["status"], perf_counter() - started)
-
-    async def _around(
-        self, place: tuple[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    async def _read(
+        self, kind: _Read, place: _Place, scope: Scope, receive: Receive, send: Send
     ) -> None:
         started = perf_counter()
-        board, member = place
-        answer: Answer | None = None
+        ask, count = kind
         try:
             if self._gate:
-                self._gate.admit(scope["headers"], "read", board)
-            query = read_query(AroundQuery, scope["query_string"])
-            if self._is_usual(query, dict(scope["headers"])):
-                answer = self._service.around(decode_text(board), decode_text(member), query)
+                self._gate.admit(scope["headers"], "read", place[0])
+            answer = ask(place, scope)
         except Exception as error:  # noqa: BLE001  # as above
             answer = refuse(error, scope["raw_path"])
         if answer is None:
             await self._rest(scope, receive, send)
             return
         await send_answer(send, answer)
-        self._count_around(answer[0]["status"], perf_counter() - started)
+        count(answer[0]["status"], perf_counter() - started)
+
+    def _top(self, place: _Place, scope: Scope) -> Answer | None:
+        query = read_query(TopQuery, scope["query_string"])
+        headers = dict(scope["headers"])
+        if not self._is_usual(query, headers):
+            return None
+        return self._service.top(decode_text(place[0]), query, headers.get(b"if-none-match"))
+
+    def _standing(self, place: _Place, _: Scope) -> Answer:
+        board, member = place
+        return self._service.standing(decode_text(board), decode_text(member))
+
+    def _around(self, place: _Place, scope: Scope) -> Answer | None:
+        query = read_query(AroundQuery, scope["query_string"])
+        if not self._is_usual(query, dict(scope["headers"])):
+            return None
+        board, member = place
+        return self._service.around(decode_text(board), decode_text(member), query)
 
     def _is_usual(self, query: TopQuery | AroundQuery, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a read asks for no profiles, and means nothing to other regions."""
